@@ -1,0 +1,351 @@
+//! SDK errors to failure classes: S3's error code decides, then the HTTP status, then what kind
+//! of error the SDK made of it.
+//!
+//! The message holds S3's own code and text, the status and the request id. The SDK's error is
+//! not kept as a source: its `Debug` form would print whole responses.
+
+use std::time::Duration;
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use chrono::DateTime;
+
+use crate::failure::{self, Class};
+
+/// What was asked of the bucket: the same answer can mean different things.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// ListObjectsV2.
+    List,
+    /// GetObject.
+    Get,
+}
+
+/// What a failed request means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What follows from it.
+    pub class: Class,
+    /// S3's code and text, or what went wrong on the way.
+    pub message: String,
+    /// The `Retry-After` header, in seconds or as a date.
+    pub retry_after: Option<Duration>,
+}
+
+/// S3's error codes: the class for LIST and the one for GET. Codes that are not here are
+/// decided by their HTTP status.
+const CODES: &[(&str, Class, Class)] = {
+    use Class::*;
+    &[
+        // the store is busy or had an accident
+        ("BandwidthLimitExceeded", Transient, Transient),
+        ("ClientDisconnected", Transient, Transient),
+        ("ConditionalRequestConflict", Transient, Transient),
+        ("IncompleteBody", Transient, Transient),
+        ("InternalError", Transient, Transient),
+        ("InternalFailure", Transient, Transient),
+        ("KMS.ThrottlingException", Transient, Transient),
+        ("OperationAborted", Transient, Transient),
+        ("PriorRequestNotComplete", Transient, Transient),
+        ("RequestLimitExceeded", Transient, Transient),
+        ("RequestThrottled", Transient, Transient),
+        ("RequestThrottledException", Transient, Transient),
+        ("RequestTimeout", Transient, Transient),
+        ("RequestTimeoutException", Transient, Transient),
+        ("ServiceUnavailable", Transient, Transient),
+        ("SlowDown", Transient, Transient),
+        ("Throttling", Transient, Transient),
+        ("ThrottlingException", Transient, Transient),
+        ("TooManyRequests", Transient, Transient),
+        ("TooManyRequestsException", Transient, Transient),
+        // who we are
+        ("AccountProblem", Unreachable, Unreachable),
+        ("AllAccessDisabled", Unreachable, Unreachable),
+        ("CredentialsNotSupported", Unreachable, Unreachable),
+        ("ExpiredToken", Unreachable, Unreachable),
+        ("InvalidAccessKeyId", Unreachable, Unreachable),
+        ("InvalidClientTokenId", Unreachable, Unreachable),
+        ("InvalidPayer", Unreachable, Unreachable),
+        ("InvalidSecurity", Unreachable, Unreachable),
+        ("InvalidToken", Unreachable, Unreachable),
+        ("MissingSecurityHeader", Unreachable, Unreachable),
+        ("NotSignedUp", Unreachable, Unreachable),
+        ("RequestExpired", Unreachable, Unreachable),
+        ("RequestTimeTooSkewed", Unreachable, Unreachable),
+        ("SignatureDoesNotMatch", Unreachable, Unreachable),
+        ("TokenRefreshRequired", Unreachable, Unreachable),
+        ("UnrecognizedClientException", Unreachable, Unreachable),
+        // where the bucket is
+        ("AuthorizationHeaderMalformed", Unreachable, Unreachable),
+        ("IllegalLocationConstraintException", Unreachable, Unreachable),
+        ("InvalidAccessPoint", Unreachable, Unreachable),
+        ("InvalidBucketName", Unreachable, Unreachable),
+        ("NoSuchAccessPoint", Unreachable, Unreachable),
+        ("NoSuchBucket", Unreachable, Unreachable),
+        ("PermanentRedirect", Unreachable, Unreachable),
+        ("Redirect", Unreachable, Unreachable),
+        ("TemporaryRedirect", Unreachable, Unreachable),
+        // one object, or one leaf
+        ("AccessDenied", Unreachable, Object),
+        ("AccessForbidden", Unreachable, Object),
+        ("Forbidden", Unreachable, Object),
+        ("InvalidObjectState", Unreachable, Archived),
+        ("InvalidRange", Unreachable, Object),
+        ("KeyTooLongError", Unreachable, Object),
+        ("NoSuchKey", Unreachable, Gone),
+        ("NoSuchVersion", Unreachable, Gone),
+        ("NotFound", Unreachable, Gone),
+        ("PreconditionFailed", Unreachable, Replaced),
+    ]
+};
+
+/// The class of an answer by its error code and HTTP status.
+///
+/// A 404 that names no code was not written by S3 (a proxy, a wrong endpoint): for GET it is
+/// [`Class::Object`], since [`Class::Gone`] would settle an object that nobody has seen missing.
+pub fn classify(operation: Operation, code: Option<&str>, status: Option<u16>) -> Class {
+    let by_operation = |list, get| match operation {
+        Operation::List => list,
+        Operation::Get => get,
+    };
+    if let Some((_, list, get)) = CODES.iter().find(|(known, _, _)| Some(*known) == code) {
+        return by_operation(*list, *get);
+    }
+    match status {
+        None | Some(..=299 | 408 | 425 | 429 | 500..) => Class::Transient,
+        Some(300..=399 | 401 | 407) => Class::Unreachable,
+        Some(412) => by_operation(Class::Unreachable, Class::Replaced),
+        // KMS.DisabledException and its kin, and whatever S3 will refuse an object for tomorrow
+        Some(400..=499) => by_operation(Class::Unreachable, Class::Object),
+    }
+}
+
+/// What an SDK error means for `operation`.
+pub fn refusal<E>(operation: Operation, error: &SdkError<E, HttpResponse>) -> Refusal
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let refusal = |class, message| Refusal { class, message, retry_after: None };
+    if let Some((class, text)) = identity_failure(error) {
+        return refusal(class, format!("no credentials: {text}"));
+    }
+    let cause = std::error::Error::source(error);
+    let text = cause.map_or_else(|| error.to_string(), failure::chain);
+    match error {
+        SdkError::ServiceError(context) => answered(operation, context.err(), context.raw()),
+        SdkError::TimeoutError(_) => refusal(Class::Transient, format!("no answer in time: {text}")),
+        SdkError::ResponseError(context) => {
+            let status = context.raw().status().as_u16();
+            refusal(Class::Transient, format!("unreadable answer (HTTP {status}): {text}"))
+        }
+        SdkError::DispatchFailure(failure) if failure.is_user() => refusal(Class::Unreachable, text),
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => {
+            refusal(Class::Transient, format!("no answer in time: {text}"))
+        }
+        SdkError::DispatchFailure(_) => refusal(Class::Transient, format!("no connection: {text}")),
+        SdkError::ConstructionFailure(_) => match operation {
+            Operation::List => refusal(Class::Unreachable, text),
+            Operation::Get => refusal(Class::Object, text),
+        },
+        // the SDK may add kinds; another request does no harm and is bounded
+        _ => refusal(Class::Transient, text),
+    }
+}
+
+/// What an answer of S3 means.
+fn answered<E: ProvideErrorMetadata>(operation: Operation, error: &E, raw: &HttpResponse) -> Refusal {
+    let status = raw.status().as_u16();
+    let class = classify(operation, error.code(), Some(status));
+    let mut message = match (error.code(), error.message()) {
+        (Some(code), Some(text)) => format!("{code}: {text} (HTTP {status}"),
+        (Some(code), None) => format!("{code} (HTTP {status}"),
+        (None, Some(text)) => format!("{text} (HTTP {status}"),
+        (None, None) => format!("an answer without an S3 error code (HTTP {status}"),
+    };
+    if let Some(id) = raw.headers().get("x-amz-request-id") {
+        message.push_str(&format!(", request {id}"));
+    }
+    message.push(')');
+    if let (Class::Unreachable, Some(region)) = (class, raw.headers().get("x-amz-bucket-region")) {
+        message.push_str(&format!("; the bucket lies in region {region}"));
+    }
+    let retry_after = retry_after(raw.headers().get("retry-after"), raw.headers().get("date"));
+    Refusal { class, message, retry_after }
+}
+
+/// The class and text of a failure to find or fetch credentials; `None` when it is another
+/// failure.
+fn identity_failure(error: &(dyn std::error::Error + 'static)) -> Option<(Class, String)> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(identity) = error.downcast_ref::<CredentialsError>() {
+            let class = match identity {
+                CredentialsError::ProviderTimedOut(_) => Class::Transient,
+                _ => Class::Unreachable,
+            };
+            let cause = error.source();
+            return Some((class, cause.map_or_else(|| identity.to_string(), failure::chain)));
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// A `Retry-After` header: seconds, or a date that is read against the answer's own `Date`.
+fn retry_after(value: Option<&str>, date: Option<&str>) -> Option<Duration> {
+    let value = value?.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = DateTime::parse_from_rfc2822(value).ok()?;
+    let now = DateTime::parse_from_rfc2822(date?).ok()?;
+    Some((until - now).to_std().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Class::*;
+    use aws_sdk_s3::error::ErrorMetadata;
+    use aws_smithy_runtime_api::http::StatusCode;
+    use aws_smithy_types::body::SdkBody;
+
+    #[test]
+    fn codes_come_first_then_the_status() {
+        for (name, code, status, list, get) in [
+            ("missing key", Some("NoSuchKey"), 404, Unreachable, Gone),
+            ("missing bucket", Some("NoSuchBucket"), 404, Unreachable, Unreachable),
+            ("404 of somebody else", None, 404, Unreachable, Object),
+            ("wrong key id", Some("InvalidAccessKeyId"), 403, Unreachable, Unreachable),
+            ("wrong secret", Some("SignatureDoesNotMatch"), 403, Unreachable, Unreachable),
+            ("old token", Some("ExpiredToken"), 400, Unreachable, Unreachable),
+            ("refused", Some("AccessDenied"), 403, Unreachable, Object),
+            ("refused without a code", None, 403, Unreachable, Object),
+            ("other region", Some("PermanentRedirect"), 301, Unreachable, Unreachable),
+            ("other region without a code", None, 301, Unreachable, Unreachable),
+            ("region in signature", Some("AuthorizationHeaderMalformed"), 400, Unreachable, Unreachable),
+            ("disabled key", Some("KMS.DisabledException"), 400, Unreachable, Object),
+            ("missing KMS key", Some("KMS.NotFoundException"), 400, Unreachable, Object),
+            ("busy KMS", Some("KMS.ThrottlingException"), 400, Transient, Transient),
+            ("archived", Some("InvalidObjectState"), 403, Unreachable, Archived),
+            ("other ETag", Some("PreconditionFailed"), 412, Unreachable, Replaced),
+            ("other ETag without a code", None, 412, Unreachable, Replaced),
+            ("past the end", Some("InvalidRange"), 416, Unreachable, Object),
+            ("slow down", Some("SlowDown"), 503, Transient, Transient),
+            ("request timeout", Some("RequestTimeout"), 400, Transient, Transient),
+            ("internal", Some("InternalError"), 500, Transient, Transient),
+            ("gateway", None, 502, Transient, Transient),
+            ("unknown code of a gateway", Some("Overload"), 504, Transient, Transient),
+            ("throttled", None, 429, Transient, Transient),
+            ("error within a 200", Some("InternalError"), 200, Transient, Transient),
+            ("proxy wants a login", None, 407, Unreachable, Unreachable),
+            ("unknown 4xx", Some("SomethingNew"), 400, Unreachable, Object),
+        ] {
+            assert_eq!(classify(Operation::List, code, Some(status)), list, "LIST, {name}");
+            assert_eq!(classify(Operation::Get, code, Some(status)), get, "GET, {name}");
+        }
+        assert_eq!(classify(Operation::List, None, None), Transient);
+    }
+
+    #[test]
+    fn each_code_stands_in_the_table_once() {
+        let mut codes: Vec<_> = CODES.iter().map(|(code, _, _)| *code).collect();
+        let all = codes.len();
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), all);
+    }
+
+    #[test]
+    fn no_listing_is_ever_about_one_object() {
+        for (code, list, _) in CODES {
+            assert!(matches!(list, Transient | Unreachable), "{code}");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let date = Some("Mon, 10 Jul 2023 11:45:00 GMT");
+        for (name, value, date, wait) in [
+            ("none", None, date, None),
+            ("seconds", Some("7"), date, Some(7)),
+            ("date", Some("Mon, 10 Jul 2023 11:45:30 GMT"), date, Some(30)),
+            ("past date", Some("Mon, 10 Jul 2023 11:44:30 GMT"), date, Some(0)),
+            ("date without a clock", Some("Mon, 10 Jul 2023 11:45:30 GMT"), None, None),
+            ("nonsense", Some("soon"), date, None),
+            ("negative", Some("-3"), date, None),
+        ] {
+            assert_eq!(retry_after(value, date), wait.map(Duration::from_secs), "{name}");
+        }
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("service error")]
+    struct Answer(ErrorMetadata);
+
+    impl ProvideErrorMetadata for Answer {
+        fn meta(&self) -> &ErrorMetadata {
+            &self.0
+        }
+    }
+
+    fn answer(
+        status: u16,
+        code: &str,
+        headers: &[(&'static str, &'static str)],
+    ) -> SdkError<Answer, HttpResponse> {
+        let status = StatusCode::try_from(status).expect("statuses of this table are valid");
+        let mut raw = HttpResponse::new(status, SdkBody::from("<secret/>"));
+        for (name, value) in headers {
+            raw.headers_mut().insert(*name, *value);
+        }
+        let meta = ErrorMetadata::builder().code(code).message("S3's own words").build();
+        SdkError::service_error(Answer(meta), raw)
+    }
+
+    #[test]
+    fn messages_carry_code_text_and_region() {
+        let error = answer(
+            301,
+            "PermanentRedirect",
+            &[("x-amz-bucket-region", "eu-west-1"), ("x-amz-request-id", "R1")],
+        );
+        let refusal = refusal(Operation::List, &error);
+        assert_eq!(
+            refusal.message,
+            "PermanentRedirect: S3's own words (HTTP 301, request R1); the bucket lies in region eu-west-1"
+        );
+        assert_eq!(refusal.class, Unreachable);
+    }
+
+    #[test]
+    fn retry_after_is_honoured() {
+        let refusal = refusal(Operation::Get, &answer(503, "SlowDown", &[("retry-after", "12")]));
+        assert_eq!((refusal.class, refusal.retry_after), (Transient, Some(Duration::from_secs(12))));
+    }
+
+    #[test]
+    fn errors_without_an_answer_are_told_apart() {
+        use aws_sdk_s3::error::ConnectorError;
+        type Error = SdkError<Answer, HttpResponse>;
+        let io = || Box::new(std::io::Error::other("refused")) as Box<dyn std::error::Error + Send + Sync>;
+        let lost = CredentialsError::not_loaded("no providers in chain provided credentials");
+        let slow = CredentialsError::provider_timed_out(Duration::from_secs(5));
+        for (name, error, class) in [
+            ("timeout", Error::timeout_error(io()), Transient),
+            ("connection refused", Error::dispatch_failure(ConnectorError::io(io())), Transient),
+            ("connect timeout", Error::dispatch_failure(ConnectorError::timeout(io())), Transient),
+            ("bad endpoint", Error::dispatch_failure(ConnectorError::user(io())), Unreachable),
+            (
+                "no credentials",
+                Error::dispatch_failure(ConnectorError::other(lost.into(), None)),
+                Unreachable,
+            ),
+            ("slow provider", Error::dispatch_failure(ConnectorError::other(slow.into(), None)), Transient),
+            ("bad request", Error::construction_failure(io()), Unreachable),
+        ] {
+            assert_eq!(refusal(Operation::List, &error).class, class, "{name}");
+        }
+    }
+}

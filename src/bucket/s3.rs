@@ -1,0 +1,371 @@
+//! A bucket of S3 or of a compatible store, over the AWS SDK.
+//!
+//! Pages come with their keys decoded and their ETags without quotes. A page that lacks what a
+//! sweep relies on is an error, and so is a body that ends early. Whether keys rise is checked
+//! by the caller, who sees all pages.
+
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextRef;
+use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_s3::error::{BoxError, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::operation::get_object::GetObjectOutput;
+use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{EncodingType, Object, ObjectStorageClass};
+use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use futures_util::stream;
+
+use super::{Body, Bucket, BucketError, GetRequest, ListPage, ListRequest, ObjectRef};
+use crate::aws::error::{Operation, refusal};
+use crate::failure::{self, Class};
+
+/// One bucket, by its name, access point alias or ARN.
+#[derive(Clone, Debug)]
+pub struct S3Bucket {
+    client: Client,
+    name: Arc<str>,
+}
+
+impl S3Bucket {
+    /// The bucket `name` as `client` reaches it.
+    pub fn new(client: Client, name: Arc<str>) -> Self {
+        S3Bucket { client, name }
+    }
+
+    fn list_error<E>(&self, request: &ListRequest, error: &SdkError<E, HttpResponse>) -> BucketError
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let refusal = refusal(Operation::List, error);
+        let retry_after = refusal.retry_after;
+        let error = BucketError::list(refusal.class, &self.name, request, refusal.message);
+        BucketError { retry_after, ..error }
+    }
+
+    fn get_error<E>(&self, request: &GetRequest, error: &SdkError<E, HttpResponse>) -> BucketError
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        let refusal = refusal(Operation::Get, error);
+        let retry_after = refusal.retry_after;
+        let error = BucketError::get(refusal.class, &self.name, request, refusal.message);
+        BucketError { retry_after, ..error }
+    }
+
+    /// Turns an answer into a page; the error is the class and what the answer lacks.
+    fn page(&self, output: &ListObjectsV2Output) -> Result<ListPage, (Class, &'static str)> {
+        let encoded = output.encoding_type() == Some(&EncodingType::Url);
+        let mut page = ListPage::default();
+        for object in output.contents() {
+            if let Some(object) = self.object(object, encoded)? {
+                page.objects.push(object);
+            }
+        }
+        for folder in output.common_prefixes() {
+            let folder = folder.prefix().ok_or((Class::Transient, "a folder without its name"))?;
+            page.folders.extend(decoded(folder, encoded));
+        }
+        if output.is_truncated() == Some(true) {
+            let token = output.next_continuation_token().filter(|token| !token.is_empty());
+            let lost = (Class::Transient, "a page that is not the last one and has no token");
+            page.next = Some(token.ok_or(lost)?.to_owned());
+        }
+        Ok(page)
+    }
+
+    /// One entry of a listing; `None` for a key that is not UTF-8.
+    fn object(&self, object: &Object, encoded: bool) -> Result<Option<ObjectRef>, (Class, &'static str)> {
+        let key = object.key().ok_or((Class::Transient, "an object without its key"))?;
+        let Some(key) = decoded(key, encoded) else { return Ok(None) };
+        // without an ETag no GET could be pinned to what was listed
+        let etag = object.e_tag().ok_or((Class::Unreachable, "an object without its ETag"))?;
+        let modified = object
+            .last_modified()
+            .and_then(|time| DateTime::from_timestamp(time.secs(), time.subsec_nanos()));
+        let archived = matches!(
+            object.storage_class(),
+            Some(ObjectStorageClass::Glacier | ObjectStorageClass::DeepArchive)
+        );
+        Ok(Some(ObjectRef {
+            bucket: self.name.clone(),
+            key,
+            etag: unquoted(etag).to_owned(),
+            size: object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or_default(),
+            last_modified: modified.ok_or((Class::Unreachable, "an object without its LastModified"))?,
+            archived,
+        }))
+    }
+}
+
+#[async_trait]
+impl Bucket for S3Bucket {
+    async fn list(&self, request: &ListRequest) -> Result<ListPage, BucketError> {
+        let date = DateHeader::default();
+        let mut call = self
+            .client
+            .list_objects_v2()
+            .bucket(&*self.name)
+            // without it XML could not carry keys with control characters
+            .encoding_type(EncodingType::Url)
+            .max_keys(i32::from(request.keys_per_page()))
+            .prefix(&request.prefix);
+        match &request.token {
+            Some(token) => call = call.continuation_token(token),
+            None => call = call.set_start_after(request.start_after.clone()),
+        }
+        if request.by_folder {
+            call = call.delimiter("/");
+        }
+        let sent = call.customize().interceptor(date.clone()).send().await;
+        let output = sent.map_err(|error| self.list_error(request, &error))?;
+        let mut page = self.page(&output).map_err(|(class, lack)| {
+            BucketError::list(class, &self.name, request, format!("the listing has {lack}"))
+        })?;
+        page.date = date.0.get().copied();
+        Ok(page)
+    }
+
+    async fn get(&self, request: &GetRequest) -> Result<Body, BucketError> {
+        let mut call = self
+            .client
+            .get_object()
+            .bucket(&*self.name)
+            .key(&request.key)
+            .if_match(quoted(&request.if_match));
+        if request.from > 0 {
+            call = call.range(format!("bytes={}-", request.from));
+        }
+        let output = call.send().await.map_err(|error| self.get_error(request, &error))?;
+        // some compatible stores ignore If-Match
+        if let Some(etag) = output.e_tag().map(unquoted).filter(|etag| *etag != request.if_match) {
+            let message = format!("the ETag is {etag}, {} was listed", request.if_match);
+            return Err(BucketError::get(Class::Replaced, &self.name, request, message));
+        }
+        Ok(self.body(request, output))
+    }
+}
+
+/// A body on its way.
+struct Arrival {
+    bytes: ByteStream,
+    /// Bytes at the front that were not asked for.
+    skip: u64,
+    /// Bytes that the answer announced and that did not come yet.
+    missing: u64,
+}
+
+impl S3Bucket {
+    fn body(&self, request: &GetRequest, output: GetObjectOutput) -> Body {
+        // a store that ignores Range sends the whole object
+        let ranged = output.content_range().is_some();
+        let arrival = Arrival {
+            skip: if ranged { 0 } else { request.from },
+            missing: output.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or(0),
+            bytes: output.body,
+        };
+        let (name, request) = (self.name.clone(), request.clone());
+        Box::pin(stream::try_unfold(arrival, move |mut arrival| {
+            let (name, request) = (name.clone(), request.clone());
+            async move {
+                match arrival.next().await {
+                    Ok(Some(chunk)) => Ok(Some((chunk, arrival))),
+                    Ok(None) => Ok(None),
+                    Err(message) => Err(BucketError::get(Class::Transient, &name, &request, message)),
+                }
+            }
+        }))
+    }
+}
+
+impl Arrival {
+    /// The next bytes that were asked for; `None` at the announced end.
+    async fn next(&mut self) -> Result<Option<Bytes>, String> {
+        loop {
+            let chunk = self.bytes.try_next().await;
+            let chunk = chunk.map_err(|error| format!("the body was cut: {}", failure::chain(&error)))?;
+            let Some(mut chunk) = chunk else {
+                return match self.missing {
+                    0 => Ok(None),
+                    missing => Err(format!("the body was cut: {missing} bytes are missing")),
+                };
+            };
+            let length = chunk.len() as u64;
+            self.missing = self.missing.saturating_sub(length);
+            let skipped = self.skip.min(length);
+            self.skip -= skipped;
+            bytes::Buf::advance(&mut chunk, usize::try_from(skipped).unwrap_or(usize::MAX));
+            if !chunk.is_empty() {
+                return Ok(Some(chunk));
+            }
+        }
+    }
+}
+
+/// Takes the `Date` header from the answer that it is given to: the SDK's output lacks it.
+#[derive(Clone, Debug, Default)]
+struct DateHeader(Arc<OnceLock<DateTime<Utc>>>);
+
+#[dyn_dispatch_hint]
+impl Intercept for DateHeader {
+    fn name(&self) -> &'static str {
+        "DateHeader"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let date = context.response().headers().get("date");
+        if let Some(Ok(date)) = date.map(DateTime::parse_from_rfc2822) {
+            // a second answer cannot come: the SDK's retries are off
+            self.0.get_or_init(|| date.to_utc());
+        }
+        Ok(())
+    }
+}
+
+/// An ETag without its quotes; a weak one stays as it is.
+fn unquoted(etag: &str) -> &str {
+    etag.strip_prefix('"').and_then(|etag| etag.strip_suffix('"')).unwrap_or(etag)
+}
+
+/// The inverse of [`unquoted`].
+fn quoted(etag: &str) -> String {
+    if etag.starts_with("W/") { etag.to_owned() } else { format!("\"{etag}\"") }
+}
+
+/// A name of a listing as it is; `None`, with a warning, when it is not UTF-8.
+fn decoded(name: &str, encoded: bool) -> Option<String> {
+    if !encoded {
+        return Some(name.to_owned());
+    }
+    match String::from_utf8(url_decode(name).into_owned()) {
+        Ok(name) => Some(name),
+        Err(_) => {
+            tracing::warn!(key = name, "key is not UTF-8 and cannot be asked for, left out");
+            None
+        }
+    }
+}
+
+/// Undoes the encoding of `encoding-type=url`: `%XX` is a byte, `+` a space, and a `%` that no
+/// two hexadecimal digits follow stands for itself.
+pub(crate) fn url_decode(text: &str) -> Cow<'_, [u8]> {
+    if !text.contains(['%', '+']) {
+        return Cow::Borrowed(text.as_bytes());
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let digit = |at: usize| tail.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+        match (first, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => {
+                bytes.push((high * 16 + low) as u8);
+                rest = &tail[2..];
+                continue;
+            }
+            (b'+', _, _) => bytes.push(b' '),
+            (byte, _, _) => bytes.push(*byte),
+        }
+        rest = tail;
+    }
+    Cow::Owned(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_sdk_s3::Config;
+    use aws_sdk_s3::config::BehaviorVersion;
+    use aws_sdk_s3::primitives::DateTime as SdkDateTime;
+
+    fn bucket() -> S3Bucket {
+        let config = Config::builder().behavior_version(BehaviorVersion::latest()).build();
+        S3Bucket::new(Client::from_conf(config), "acme".into())
+    }
+
+    fn object(key: &str) -> aws_sdk_s3::types::builders::ObjectBuilder {
+        Object::builder()
+            .key(key)
+            .e_tag("\"e1\"")
+            .size(3)
+            .last_modified(SdkDateTime::from_secs(1_688_989_512))
+    }
+
+    #[test]
+    fn url_encoding_is_undone() {
+        for (name, encoded, plain) in [
+            ("plain", "a/b-c_d.e~f", "a/b-c_d.e~f"),
+            ("plus is a space", "a+b", "a b"),
+            ("encoded plus", "a%2Bb", "a+b"),
+            ("encoded percent", "100%25", "100%"),
+            ("either case", "%c3%A9", "é"),
+            ("control character", "a%0Ab%01", "a\nb\u{1}"),
+            ("beyond the BMP", "%F0%9F%A6%80", "🦀"),
+            ("lone percent", "50%", "50%"),
+            ("percent and one digit", "%4", "%4"),
+            ("percent and no digits", "%zz%+", "%zz% "),
+            ("empty", "", ""),
+        ] {
+            assert_eq!(url_decode(encoded), plain.as_bytes(), "{name}");
+        }
+    }
+
+    #[test]
+    fn keys_are_decoded_only_when_the_store_encoded_them() {
+        assert_eq!(decoded("a+b%20c", true).as_deref(), Some("a b c"));
+        assert_eq!(decoded("a+b%20c", false).as_deref(), Some("a+b%20c"));
+        assert_eq!(decoded("%ff", true), None);
+    }
+
+    #[test]
+    fn etags_lose_and_regain_their_quotes() {
+        for (raw, bare) in [("\"abc-2\"", "abc-2"), ("W/\"abc\"", "W/\"abc\"")] {
+            assert_eq!(unquoted(raw), bare);
+            assert_eq!(quoted(bare), raw);
+        }
+        assert_eq!(unquoted("abc"), "abc");
+        assert_eq!(unquoted("\""), "\"");
+    }
+
+    #[test]
+    fn archive_classes_are_told_apart() {
+        for (class, archived) in [
+            (ObjectStorageClass::Glacier, true),
+            (ObjectStorageClass::DeepArchive, true),
+            (ObjectStorageClass::GlacierIr, false),
+            (ObjectStorageClass::Standard, false),
+            (ObjectStorageClass::IntelligentTiering, false),
+        ] {
+            let output = ListObjectsV2Output::builder()
+                .contents(object("k").storage_class(class.clone()).build())
+                .build();
+            let page = bucket().page(&output).expect("the object is complete");
+            assert_eq!(page.objects[0].archived, archived, "{class:?}");
+        }
+    }
+
+    #[test]
+    fn incomplete_pages_are_errors() {
+        let page = |output: ListObjectsV2Output| bucket().page(&output).map(|page| page.next);
+        let cut = ListObjectsV2Output::builder().is_truncated(true);
+        assert_eq!(page(cut.clone().build()).map_err(|(class, _)| class), Err(Class::Transient));
+        assert_eq!(
+            page(cut.clone().next_continuation_token("").build()).map_err(|(class, _)| class),
+            Err(Class::Transient)
+        );
+        assert_eq!(page(cut.next_continuation_token("t").build()), Ok(Some("t".into())));
+        let bare = Object::builder().key("k").last_modified(SdkDateTime::from_secs(0)).build();
+        let output = ListObjectsV2Output::builder().contents(bare).build();
+        assert_eq!(page(output).map_err(|(class, _)| class), Err(Class::Unreachable));
+    }
+}

@@ -1,0 +1,61 @@
+//! `init`: a commented configuration to begin with.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::exit::{Exit, UsageError};
+use super::output::{note, print_lines};
+
+/// A configuration that is complete but for the places marked `CHANGE_ME`, which loading refuses
+/// with their lines.
+const TEMPLATE: &str = include_str!("init.toml");
+
+/// Write a commented configuration to begin with
+///
+/// To stdout, or to a file that must not exist yet. The places marked CHANGE_ME are yours to
+/// fill in; until then every command that loads the file names their lines.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  s3sweep init s3sweep.toml
+  s3sweep init > s3sweep.toml")]
+pub struct InitArgs {
+    /// Write to this file instead of stdout
+    pub path: Option<PathBuf>,
+
+    /// Write the IAM policies that a configuration needs (not there yet)
+    #[arg(long)]
+    pub policy: bool,
+}
+
+pub(super) fn init(args: &InitArgs) -> anyhow::Result<Exit> {
+    if args.policy {
+        return Err(super::not_yet("init --policy"));
+    }
+    match &args.path {
+        Some(path) => write_new(path)?,
+        None => print_lines([TEMPLATE.trim_end()])?,
+    }
+    Ok(Exit::Success)
+}
+
+fn write_new(path: &Path) -> anyhow::Result<()> {
+    let mut file = match std::fs::OpenOptions::new().write(true).create_new(true).open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            let message = format!("{} exists already and is left as it is; name a new file", path.display());
+            return Err(UsageError(message).into());
+        }
+        other => other.with_context(|| {
+            UsageError(format!("failed to create {}; name another place", path.display()))
+        })?,
+    };
+    file.write_all(TEMPLATE.as_bytes())
+        .and_then(|()| file.sync_all())
+        .with_context(|| UsageError(format!("failed to write {}", path.display())))?;
+    note(&format!(
+        "wrote {path}; replace each CHANGE_ME, then try: s3sweep preview -c {path}",
+        path = path.display()
+    ));
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! Log lines on stderr, as text or JSON.
+
+use std::io::{IsTerminal, stderr};
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt;
+
+use super::Global;
+use super::exit::UsageError;
+use crate::config::environment;
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Starts logging. `-v` and `-q` go before `RUST_LOG`; without any of them warnings of all crates
+/// and the start, stop and sweep lines of s3sweep are written.
+pub fn start(global: &Global) -> anyhow::Result<()> {
+    let filter = filter(global.verbose, global.quiet, environment("RUST_LOG"))?;
+    let colour = stderr().is_terminal() && environment("NO_COLOR").is_none_or(|value| value.is_empty());
+    let lines =
+        fmt().with_env_filter(filter).with_writer(stderr).with_ansi(colour).log_internal_errors(false);
+    // an error here means that logging was started already, which serves as well
+    let _ = match global.log_format {
+        LogFormat::Text => lines.try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+    Ok(())
+}
+
+fn filter(verbose: u8, quiet: bool, rust_log: Option<String>) -> Result<EnvFilter, UsageError> {
+    let text = match (verbose, quiet, rust_log.filter(|text| !text.trim().is_empty())) {
+        (_, true, _) => "error".to_owned(),
+        (0, false, Some(text)) => text,
+        (0, false, None) => "warn,s3sweep=info".to_owned(),
+        (1, false, _) => "warn,s3sweep=debug".to_owned(),
+        (_, false, _) => "info,s3sweep=trace,aws_smithy_runtime=debug".to_owned(),
+    };
+    EnvFilter::try_new(&text).map_err(|error| {
+        UsageError(format!("RUST_LOG=\"{text}\" is no log filter ({error}); write for example s3sweep=debug"))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn switches_go_before_the_environment() {
+        let env = |text: &str| Some(text.to_owned());
+        for (case, verbose, quiet, rust_log, want) in [
+            ("default", 0, false, None, "s3sweep=info,warn"),
+            ("empty variable", 0, false, env(" "), "s3sweep=info,warn"),
+            ("variable", 0, false, env("s3sweep=trace"), "s3sweep=trace"),
+            ("-v over the variable", 1, false, env("error"), "s3sweep=debug,warn"),
+            ("-q", 0, true, env("debug"), "error"),
+        ] {
+            assert_eq!(filter(verbose, quiet, rust_log).unwrap().to_string(), want, "{case}");
+        }
+        assert!(filter(0, false, env("s3sweep=loud")).unwrap_err().to_string().contains("RUST_LOG"));
+    }
+}

@@ -1,0 +1,131 @@
+//! `once`: one sweep of each source.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::exit::{Exit, exit_of};
+use super::output::{Output, OutputArgs, print_lines};
+use super::{instance, now};
+use crate::config::{Config, SinkType};
+use crate::service::{Instance, Options};
+use crate::sweep::Swept;
+use crate::sweep::report::SourceReport;
+
+/// Sweep each source once, then exit (for cron)
+///
+/// Collects what is new since the last sweep, finishes the open segment of the file sink and
+/// exits. The exit code tells whether anything failed in this run; `--report` tells what.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_long_help = "Examples:
+  s3sweep once -c s3sweep.toml --report /var/lib/s3sweep/last.json
+  */5 * * * *  s3sweep once -q -c /etc/s3sweep/s3sweep.toml     (a line of a crontab)")]
+pub struct OnceArgs {
+    /// Write the summary of this run as JSON to this file
+    #[arg(long, value_name = "PATH")]
+    pub report: Option<PathBuf>,
+
+    /// Sweep as if it were this instant, not later than now (tests, replays)
+    #[arg(long, value_name = "T", value_parser = now::instant)]
+    pub now: Option<DateTime<Utc>>,
+
+    /// Take over a state directory that another host or instance wrote
+    #[arg(long)]
+    pub adopt_state: bool,
+
+    #[allow(missing_docs, reason = "described where it is defined")]
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// The summary of a run.
+#[derive(Serialize)]
+struct Report<'a> {
+    exit_code: u8,
+    sources: Vec<&'a SourceReport>,
+}
+
+pub(super) async fn once(args: &OnceArgs, config: Config, quiet: bool) -> anyhow::Result<Exit> {
+    let clock = now::past_clock(args.now)?;
+    let signals = instance::Signals::watch();
+    let sources = instance::sources(&config)?;
+    // With records on stdout there is no room for a summary.
+    let stdout_is_free = config.sink.sink_type != SinkType::Stdout;
+    let options = Options { clock, adopt_state: args.adopt_state, give_up: true, stop: signals.stop() };
+    let instance = Instance::open(config, options).await?;
+    let swept = instance.once(&sources).await;
+    let (reports, sweeps): (Vec<_>, Vec<_>) =
+        swept.into_iter().map(|Swept { report, ended }| (report, ended)).unzip();
+    let closed = instance.close().await.map_err(anyhow::Error::from);
+    // Why the committer stopped says more than that a sweep could not reach it.
+    let ended =
+        closed.and_then(|()| sweeps.into_iter().collect::<Result<(), _>>().map_err(anyhow::Error::from));
+    let exit = match &ended {
+        Err(error) => exit_of(error),
+        Ok(()) if signals.stop().is_cancelled() => Exit::Interrupted,
+        Ok(()) => exit_for(&reports),
+    };
+    let report = Report { exit_code: exit.code(), sources: reports.iter().collect() };
+    if let Some(path) = &args.report {
+        let text = serde_json::to_vec_pretty(&report).context("failed to encode the report")?;
+        std::fs::write(path, text)
+            .with_context(|| format!("failed to write the report {}", path.display()))?;
+    }
+    ended?;
+    match args.output.output {
+        Output::Json if stdout_is_free => print_lines([serde_json::to_string(&report)?])?,
+        Output::Table if stdout_is_free && !quiet => print_lines(reports.iter().flat_map(lines))?,
+        Output::Json | Output::Table => {}
+    }
+    Ok(exit)
+}
+
+/// The worst of what the sources report.
+fn exit_for(reports: &[SourceReport]) -> Exit {
+    if reports.iter().any(|report| !report.unreachable.is_empty()) {
+        Exit::Unreachable
+    } else if reports.iter().any(SourceReport::has_failures) {
+        Exit::Failed
+    } else {
+        Exit::Success
+    }
+}
+
+/// A report for people.
+pub(super) fn lines(report: &SourceReport) -> Vec<String> {
+    let objects = &report.objects;
+    let skipped: Vec<_> = objects.skipped.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
+    let mut lines = vec![
+        format!(
+            "{}: {} records from {} objects in {:.1} s ({} LIST, {} GET)",
+            report.name,
+            report.records,
+            objects.collected,
+            report.seconds,
+            report.requests.list,
+            report.requests.get
+        ),
+        format!(
+            "  listed {}: collected {} ({} late), empty {}, skipped {}, failed {}, quarantined {}",
+            objects.listed,
+            objects.collected,
+            objects.late,
+            objects.empty,
+            if skipped.is_empty() { "0".to_owned() } else { skipped.join(" + ") },
+            objects.failed,
+            objects.quarantined
+        ),
+    ];
+    if report.dead_letters > 0 {
+        lines.push(format!("  {} malformed records went to the dead-letter file", report.dead_letters));
+    }
+    lines
+        .extend(report.failures.iter().map(|line| format!("  {} {}: {}", line.class, line.key, line.reason)));
+    if report.failures_omitted > 0 {
+        lines.push(format!("  and {} failures more", report.failures_omitted));
+    }
+    lines.extend(report.unreachable.iter().map(|text| format!("  unreachable: {text}")));
+    lines
+}

@@ -1,0 +1,41 @@
+//! `run`: sweeps on the recurrence until stopped.
+
+use tracing::info;
+
+use super::exit::Exit;
+use super::instance;
+use crate::clock::SystemClock;
+use crate::config::Config;
+use crate::service::{Instance, Options};
+
+/// Sweep all sources on their recurrence until stopped
+///
+/// The first sweep starts at once. SIGTERM and SIGINT stop the listing, finish what is in flight
+/// and exit with 0; a second signal exits at once, and the next start is still exact. One process
+/// owns the state directory; a second one is refused with exit code 4.
+#[derive(Clone, Debug, clap::Args)]
+#[command(after_long_help = "Example:\n  s3sweep run -c /etc/s3sweep/s3sweep.toml --log-format json")]
+pub struct RunArgs {
+    /// Take over a state directory that another host or instance wrote
+    #[arg(long)]
+    pub adopt_state: bool,
+}
+
+pub(super) async fn run(args: &RunArgs, config: Config) -> anyhow::Result<Exit> {
+    let signals = instance::Signals::watch();
+    let sources = instance::sources(&config)?;
+    let options = Options {
+        clock: std::sync::Arc::new(SystemClock),
+        adopt_state: args.adopt_state,
+        give_up: false,
+        stop: signals.stop(),
+    };
+    let instance = Instance::open(config, options).await?;
+    info!(sources = sources.len(), "started");
+    let ran = instance.run(&sources).await;
+    // Why the committer stopped says more than that a sweep could not reach it.
+    instance.close().await?;
+    ran?;
+    info!("stopped");
+    Ok(Exit::Success)
+}

@@ -1,0 +1,456 @@
+//! One object: get → inflate → split → encode → committer; and on again where it was left.
+//!
+//! Records are handed over in order. Whatever ends the object early — a cut body, damage, a
+//! stop — what was handed over is described by its progress, and the next try begins after it.
+//! Memory is the window and one chunk, whatever the object's size.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::sync::Semaphore;
+use tokio_util::io::StreamReader;
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use crate::bucket::{Bucket, BucketError, GetRequest, ObjectRef};
+use crate::clock::Clock;
+use crate::commit::{Chunk, CommitError, CommitHandle, ObjectId};
+use crate::decode::inflate::{self, FileType, InflateError, InflateLimits};
+use crate::decode::{self, Decoder, Step};
+use crate::encode::{Encoder, Origin};
+use crate::failure::{self, Class, Failure};
+use crate::record::LogType;
+use crate::retry::Backoff;
+use crate::sink::dead_letter::{self, DeadLetter};
+use crate::state::{Progress, SourceKey};
+
+/// GETs per object and sweep.
+const MAX_GETS: u32 = 4;
+/// GETs after which damage is believed.
+const MAX_DAMAGED_GETS: u32 = 2;
+/// A body that sends nothing for this long is transient.
+const STALL: Duration = Duration::from_secs(30);
+/// Inflated bytes looked at together; measured best among 64 KiB to 1 MiB.
+const WINDOW: usize = 128 * 1024;
+/// Encoded bytes handed over together.
+const CHUNK: usize = 128 * 1024;
+
+/// What a collector needs to know of its source.
+#[derive(Clone, Debug)]
+pub struct CollectSettings {
+    /// Name of the source.
+    pub source_name: String,
+    /// The source in the state.
+    pub source: SourceKey,
+    /// What the objects hold.
+    pub log_type: LogType,
+    /// gzip, text, or by the first bytes.
+    pub file_type: FileType,
+    /// A longer record goes to the dead-letter file.
+    pub max_record_bytes: usize,
+    /// Bounds of inflation.
+    pub inflate: InflateLimits,
+    /// Waits between the GETs of one object.
+    pub backoff: Backoff,
+}
+
+/// Collects the objects of one source.
+pub struct Collector {
+    /// What it needs to know.
+    pub settings: CollectSettings,
+    /// Where objects come from.
+    pub bucket: Arc<dyn Bucket>,
+    /// The form of the records.
+    pub encoder: Arc<dyn Encoder>,
+    /// Where records go.
+    pub committer: CommitHandle,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// GETs under way at once, for the whole instance.
+    pub gets: Arc<Semaphore>,
+    /// Cancelled when collection is to end at the next window.
+    pub stop: CancellationToken,
+}
+
+/// How collecting one object ended.
+#[derive(Debug)]
+pub enum Ending {
+    /// All records are handed over.
+    Complete,
+    /// It failed; `progress` tells what was handed over before.
+    Failed(Failure),
+    /// The process is asked to stop; the next start goes on after `progress`.
+    Stopped,
+}
+
+/// What became of one object.
+#[derive(Debug)]
+pub struct Collected {
+    /// How it ended.
+    pub ending: Ending,
+    /// Where it stands, this run's and earlier runs' records counted.
+    pub progress: Progress,
+    /// What this run did.
+    pub work: Work,
+}
+
+/// Work done for one object in this run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// GET requests.
+    pub gets: u32,
+    /// Records handed over.
+    pub records: u64,
+    /// Records sent to the dead-letter file.
+    pub dead_letters: u64,
+    /// Bytes of bodies.
+    pub read: u64,
+    /// Bytes after inflating.
+    pub inflated: u64,
+    /// Bytes handed to the sink.
+    pub written: u64,
+}
+
+/// Why an attempt ended before the object did.
+enum Interrupt {
+    Failure(Failure, Option<Duration>),
+    Stopped,
+    Commit(CommitError),
+}
+
+impl From<CommitError> for Interrupt {
+    fn from(error: CommitError) -> Self {
+        Interrupt::Commit(error)
+    }
+}
+
+impl From<BucketError> for Interrupt {
+    fn from(error: BucketError) -> Self {
+        let asked = error.retry_after;
+        Interrupt::Failure(Failure::new(error.class, failure::chain(&error)), asked)
+    }
+}
+
+fn content(reason: String) -> Interrupt {
+    Interrupt::Failure(Failure::new(Class::Content, reason), None)
+}
+
+impl Collector {
+    /// Collects `object` from its beginning, or after `resume`. An error means that the
+    /// committer has stopped; everything else is told by [`Collected`].
+    pub async fn collect(
+        &self,
+        object: &ObjectRef,
+        resume: Option<Progress>,
+    ) -> Result<Collected, CommitError> {
+        let mut run = Run {
+            collector: self,
+            object,
+            progress: self.progress(object, resume),
+            work: Work::default(),
+            records: Vec::new(),
+            dead_letters: Vec::new(),
+        };
+        let ending = run.with_retries().await?;
+        Ok(Collected { ending, progress: run.progress, work: run.work })
+    }
+
+    /// Waits for something, unless the process is asked to stop.
+    async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, Interrupt> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(Interrupt::Stopped),
+            done = work => Ok(done),
+        }
+    }
+
+    /// Where an object stands: as `resume` says when that is of this identity, else at its
+    /// beginning.
+    pub fn progress(&self, object: &ObjectRef, resume: Option<Progress>) -> Progress {
+        resume.filter(|progress| progress.etag == object.etag).unwrap_or_else(|| Progress {
+            etag: object.etag.clone(),
+            ordinal: 0,
+            delivered: 0,
+            dead_letters: 0,
+            offset: 0,
+            log_type: self.settings.log_type.word().to_owned(),
+            decoder: decode::version(self.settings.log_type),
+        })
+    }
+}
+
+/// One object in flight.
+struct Run<'a> {
+    collector: &'a Collector,
+    object: &'a ObjectRef,
+    /// After the last record that was passed; what is still in `records` included.
+    progress: Progress,
+    work: Work,
+    records: Vec<u8>,
+    dead_letters: Vec<u8>,
+}
+
+impl Run<'_> {
+    async fn with_retries(&mut self) -> Result<Ending, CommitError> {
+        let mut damaged = 0;
+        loop {
+            let attempt = self.attempt().await;
+            // What was passed before the interruption is good: it is delivered once, now.
+            self.hand_over().await?;
+            let (failure, asked) = match attempt {
+                Ok(()) => return Ok(Ending::Complete),
+                Err(Interrupt::Stopped) => return Ok(Ending::Stopped),
+                Err(Interrupt::Commit(error)) => return Err(error),
+                Err(Interrupt::Failure(failure, asked)) => (self.judge(failure), asked),
+            };
+            damaged += u32::from(failure.class == Class::Content);
+            let again =
+                failure.class.is_retryable() && damaged < MAX_DAMAGED_GETS && self.work.gets < MAX_GETS;
+            if !again {
+                return Ok(Ending::Failed(failure));
+            }
+            debug!(key = self.object.key, %failure, tries = self.work.gets, "trying the object again");
+            let wait = self.collector.settings.backoff.wait(self.work.gets, asked, fastrand::f64());
+            if self.collector.unless_stopped(tokio::time::sleep(wait)).await.is_err() {
+                return Ok(Ending::Stopped);
+            }
+        }
+    }
+
+    /// Damage in an object that may still be written is no damage yet.
+    fn judge(&self, failure: Failure) -> Failure {
+        let now = self.collector.clock.now();
+        match failure.class {
+            Class::Content if self.collector.bucket.may_be_unfinished(self.object.last_modified, now) => {
+                Failure::new(Class::Transient, format!("{} (the file may still be written)", failure.reason))
+            }
+            _ => failure,
+        }
+    }
+
+    async fn attempt(&mut self) -> Result<(), Interrupt> {
+        let collector = self.collector;
+        let _permit =
+            collector.unless_stopped(collector.gets.acquire()).await?.map_err(|_| Interrupt::Stopped)?;
+        self.work.gets += 1;
+        let request =
+            GetRequest { key: self.object.key.clone(), if_match: self.object.etag.clone(), from: 0 };
+        let body = collector.unless_stopped(collector.bucket.get(&request)).await??;
+        let reader = StreamReader::new(body.map(|part| part.map_err(std::io::Error::other)));
+        let mut inflated = inflate::reader(reader, collector.settings.file_type, collector.settings.inflate);
+        let split = self.split(&mut inflated).await;
+        self.work.read += inflated.stored_bytes();
+        self.work.inflated += inflated.inflated_bytes();
+        split
+    }
+
+    async fn split(&mut self, inflated: &mut (impl AsyncRead + Unpin + Send)) -> Result<(), Interrupt> {
+        let settings = &self.collector.settings;
+        let mut decoder = decode::decoder(settings.log_type, settings.max_record_bytes).ok_or_else(|| {
+            let reason = format!("log type {} has no decoder in this version", settings.log_type.word());
+            Interrupt::Failure(Failure::new(Class::Object, reason), None)
+        })?;
+        let mut window = Window::new();
+        let mut at = Place::default();
+        let resume = self.progress.clone();
+        loop {
+            let eof = self.fill(&mut window, inflated).await?;
+            loop {
+                match self.step(&mut *decoder, &mut window, &mut at, &resume, eof)? {
+                    Next::Record if self.records.len() + self.dead_letters.len() >= CHUNK => {
+                        self.hand_over().await?;
+                    }
+                    Next::Record => {}
+                    Next::Fill if eof => return Err(content("the object ends within a record".to_owned())),
+                    Next::Fill => break,
+                    Next::End if resume.offset > 0 && !at.met => {
+                        return Err(content(not_a_boundary(&resume)));
+                    }
+                    Next::End => return Ok(()),
+                }
+            }
+        }
+    }
+
+    async fn fill(
+        &self,
+        window: &mut Window,
+        inflated: &mut (impl AsyncRead + Unpin),
+    ) -> Result<bool, Interrupt> {
+        let fill = tokio::time::timeout(STALL, window.fill(inflated));
+        match self.collector.unless_stopped(fill).await? {
+            Ok(Ok(read)) => Ok(read == 0),
+            Ok(Err(error)) => Err(self.classify(error)),
+            Err(_) => Err(Interrupt::Failure(
+                Failure::new(Class::Transient, format!("no byte of the body for {} s", STALL.as_secs())),
+                None,
+            )),
+        }
+    }
+
+    /// One step of the decoder.
+    fn step(
+        &mut self,
+        decoder: &mut dyn Decoder,
+        window: &mut Window,
+        at: &mut Place,
+        resume: &Progress,
+        eof: bool,
+    ) -> Result<Next, Interrupt> {
+        let step = decoder.next(window.bytes(), eof).map_err(|damage| {
+            let offset = at.offset + damage.offset as u64;
+            content(format!("{} at byte {offset} of the inflated object", damage.reason))
+        })?;
+        let consumed = match step {
+            Step::Record { record, consumed } => {
+                if at.pass(consumed, resume)? {
+                    self.progress.delivered += 1;
+                    self.work.records += 1;
+                    let origin = Origin {
+                        bucket: &self.object.bucket,
+                        key: &self.object.key,
+                        ordinal: at.ordinal - 1,
+                        write_time: self.collector.clock.now().timestamp_millis(),
+                    };
+                    self.collector.encoder.encode(&record, &origin, &mut self.records);
+                    self.progress.ordinal = at.ordinal;
+                    self.progress.offset = at.offset;
+                }
+                consumed
+            }
+            Step::Malformed { raw, reason, consumed } => {
+                if at.pass(consumed, resume)? {
+                    self.progress.dead_letters += 1;
+                    self.work.dead_letters += 1;
+                    let letter = DeadLetter {
+                        source: &self.collector.settings.source_name,
+                        bucket: &self.object.bucket,
+                        key: &self.object.key,
+                        etag: &self.object.etag,
+                        record: at.ordinal - 1,
+                        reason: &reason,
+                        raw,
+                        at: self.collector.clock.now(),
+                    };
+                    self.dead_letters.extend_from_slice(&dead_letter::encode(&letter));
+                    self.progress.ordinal = at.ordinal;
+                    self.progress.offset = at.offset;
+                }
+                consumed
+            }
+            Step::More { consumed } => {
+                at.offset += consumed as u64;
+                window.consume(consumed);
+                return Ok(Next::Fill);
+            }
+            Step::End => return Ok(Next::End),
+        };
+        window.consume(consumed);
+        Ok(Next::Record)
+    }
+
+    async fn hand_over(&mut self) -> Result<(), CommitError> {
+        if self.records.is_empty() && self.dead_letters.is_empty() {
+            return Ok(());
+        }
+        self.work.written += self.records.len() as u64;
+        let chunk = Chunk {
+            object: ObjectId { source: self.collector.settings.source, key: self.object.key.clone() },
+            records: std::mem::take(&mut self.records),
+            dead_letters: std::mem::take(&mut self.dead_letters),
+            progress: self.progress.clone(),
+        };
+        self.collector.committer.write(chunk).await
+    }
+
+    /// An error of the reader is the bucket's, or the gzip stream's.
+    fn classify(&self, error: std::io::Error) -> Interrupt {
+        match error.downcast::<BucketError>() {
+            Ok(bucket) => bucket.into(),
+            Err(error) => match InflateError::of(&error) {
+                Some(damage) => content(failure::chain(damage)),
+                None => content(format!("unreadable: {error}")),
+            },
+        }
+    }
+}
+
+/// What follows a step of the decoder.
+enum Next {
+    Record,
+    Fill,
+    End,
+}
+
+/// Where the decoder stands in the inflated stream.
+#[derive(Default)]
+struct Place {
+    ordinal: u64,
+    offset: u64,
+    /// A record ended where the earlier run stopped.
+    met: bool,
+}
+
+impl Place {
+    /// Passes one record; `false` when an earlier run delivered it. The offset decides, not the
+    /// ordinal: a later decoder may count differently, the bytes are the same.
+    fn pass(&mut self, consumed: usize, resume: &Progress) -> Result<bool, Interrupt> {
+        self.offset += consumed as u64;
+        if self.offset <= resume.offset {
+            self.met |= self.offset == resume.offset;
+            return Ok(false);
+        }
+        if !self.met && resume.offset > 0 {
+            return Err(content(not_a_boundary(resume)));
+        }
+        self.ordinal = self.ordinal.max(resume.ordinal) + 1;
+        Ok(true)
+    }
+}
+
+fn not_a_boundary(resume: &Progress) -> String {
+    format!(
+        "the place where an earlier run stopped (record {}, byte {}) is no end of a record any more",
+        resume.ordinal, resume.offset
+    )
+}
+
+/// Inflated bytes that are not yet consumed. Grows only when one record fills it; the decoder
+/// gives up a record that is too long, so growth ends.
+struct Window {
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Window {
+    fn new() -> Self {
+        Window { buffer: vec![0; WINDOW], start: 0, end: 0 }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.start = (self.start + bytes).min(self.end);
+    }
+
+    /// Reads until the window is full or the stream gives nothing more; 0 at its end.
+    async fn fill(&mut self, reader: &mut (impl AsyncRead + Unpin)) -> std::io::Result<usize> {
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        if self.end == self.buffer.len() {
+            self.buffer.resize(self.buffer.len() * 2, 0);
+        }
+        let read = reader.read(&mut self.buffer[self.end..]).await?;
+        self.end += read;
+        Ok(read)
+    }
+}
+
+#[cfg(test)]
+mod tests;

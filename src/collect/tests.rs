@@ -1,0 +1,436 @@
+//! Collecting from a bucket in memory whose bodies are cut, damaged and stalled by script: each
+//! record is delivered once and in order, whatever ends an attempt.
+
+use std::io::Write as _;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+
+use super::*;
+use crate::bucket::{Body, ListPage, ListRequest};
+use crate::clock::FixedClock;
+use crate::commit::fakes::{Bench, SOURCE, settings};
+use crate::record::Record;
+use crate::testing::{Fault, FaultyBucket, MemoryBucket, When};
+
+const KEY: &str = "a/k.json.gz";
+
+/// Writes the ordinal and the record's bytes.
+struct Numbered;
+
+impl Encoder for Numbered {
+    fn encode(&self, record: &Record<'_>, origin: &Origin<'_>, out: &mut Vec<u8>) {
+        assert_eq!((origin.bucket, origin.key), ("acme", KEY));
+        out.extend_from_slice(format!("{} ", origin.ordinal).as_bytes());
+        out.extend_from_slice(record.raw());
+        out.push(b'\n');
+    }
+}
+
+/// A directory bucket's way: every object may still be written.
+struct Unfinished(MemoryBucket);
+
+#[async_trait]
+impl Bucket for Unfinished {
+    async fn list(&self, request: &ListRequest) -> Result<ListPage, BucketError> {
+        self.0.list(request).await
+    }
+
+    async fn get(&self, request: &GetRequest) -> Result<Body, BucketError> {
+        self.0.get(request).await
+    }
+
+    fn may_be_unfinished(&self, _: DateTime<Utc>, _: DateTime<Utc>) -> bool {
+        true
+    }
+}
+
+fn record(number: usize, size: usize) -> String {
+    format!("{{\"eventVersion\":\"1.11\",\"n\":{number},\"pad\":\"{}\"}}", "x".repeat(size))
+}
+
+fn records(count: usize, size: usize) -> Vec<String> {
+    (0..count).map(|number| record(number, size)).collect()
+}
+
+/// An object of these elements, and the offset after each.
+fn object(elements: &[String]) -> (String, Vec<u64>) {
+    let mut text = "{\"Records\":[".to_owned();
+    let mut ends = Vec::new();
+    for (index, element) in elements.iter().enumerate() {
+        if index > 0 {
+            text.push_str(", ");
+        }
+        text.push_str(element);
+        ends.push(text.len() as u64);
+    }
+    text.push_str("], \"more\": {\"x\": [1, 2]}}\n");
+    (text, ends)
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).expect("to memory");
+    encoder.finish().expect("to memory")
+}
+
+fn lines(elements: &[String]) -> String {
+    elements.iter().enumerate().map(|(number, element)| format!("{number} {element}\n")).collect()
+}
+
+/// A bucket with one object, a committer, and what a collector needs.
+struct Rig {
+    bench: Bench,
+    memory: MemoryBucket,
+    faulty: FaultyBucket<MemoryBucket>,
+    object: ObjectRef,
+    collector: Collector,
+}
+
+impl Rig {
+    fn new(bytes: impl Into<bytes::Bytes>) -> Self {
+        let bench = Bench::new(settings());
+        let memory = MemoryBucket::new("acme");
+        let bytes = bytes.into();
+        let size = bytes.len() as u64;
+        let etag = memory.put(KEY, bytes, DateTime::UNIX_EPOCH);
+        let object = ObjectRef {
+            bucket: "acme".into(),
+            key: KEY.into(),
+            etag,
+            size,
+            last_modified: DateTime::UNIX_EPOCH,
+            archived: false,
+        };
+        let faulty = FaultyBucket::new(memory.clone(), "acme");
+        let collector = Collector {
+            settings: CollectSettings {
+                source_name: "main".into(),
+                source: SOURCE,
+                log_type: LogType::CloudTrail,
+                file_type: FileType::Auto,
+                max_record_bytes: 1 << 20,
+                inflate: InflateLimits { max_object_bytes: 1 << 30, max_ratio: 1000 },
+                backoff: Backoff::default(),
+            },
+            bucket: Arc::new(faulty.clone()),
+            encoder: Arc::new(Numbered),
+            committer: bench.handle.clone(),
+            clock: Arc::new(FixedClock(DateTime::UNIX_EPOCH)),
+            gets: Arc::new(Semaphore::new(1)),
+            stop: CancellationToken::new(),
+        };
+        Rig { bench, memory, faulty, object, collector }
+    }
+
+    async fn collect(&self, resume: Option<Progress>) -> Collected {
+        self.collector.collect(&self.object, resume).await.expect("the committer works")
+    }
+
+    /// What is durable in the sink.
+    async fn delivered(&self) -> String {
+        self.bench.handle.flush().await.expect("flushed");
+        self.bench.script.durable_text()
+    }
+
+    fn at(&self, ordinal: usize, offset: u64) -> Progress {
+        let progress = self.collector.progress(&self.object, None);
+        Progress { ordinal: ordinal as u64, delivered: ordinal as u64, offset, ..progress }
+    }
+}
+
+/// The class of a failed object; panics on another ending.
+fn class(collected: &Collected) -> Class {
+    match &collected.ending {
+        Ending::Failed(failure) => failure.class,
+        other => panic!("it did not fail: {other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_object_is_delivered_in_order() {
+    let elements = records(3000, 100);
+    let (text, ends) = object(&elements);
+    for (name, bytes) in [("text", text.clone().into_bytes()), ("gzip", gzip(text.as_bytes()))] {
+        let stored = bytes.len() as u64;
+        let rig = Rig::new(bytes);
+        let collected = rig.collect(None).await;
+        assert!(matches!(collected.ending, Ending::Complete), "{name}: {:?}", collected.ending);
+        assert_eq!(rig.delivered().await, lines(&elements), "{name}");
+        assert_eq!(collected.progress, rig.at(3000, ends[2999]), "{name}");
+        let work = Work {
+            gets: 1,
+            records: 3000,
+            dead_letters: 0,
+            read: stored,
+            inflated: text.len() as u64,
+            written: lines(&elements).len() as u64,
+        };
+        assert_eq!(collected.work, work, "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_without_records_is_complete() {
+    for text in ["{\"Records\":[]}", ""] {
+        let rig = Rig::new(text);
+        let collected = rig.collect(None).await;
+        assert!(matches!(collected.ending, Ending::Complete), "{text:?}");
+        assert_eq!((collected.progress.ordinal, rig.delivered().await.as_str()), (0, ""), "{text:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_goes_on_after_any_of_its_records() {
+    let elements = records(5, 3);
+    let (text, ends) = object(&elements);
+    for passed in 1..=5 {
+        let rig = Rig::new(gzip(text.as_bytes()));
+        let collected = rig.collect(Some(rig.at(passed, ends[passed - 1]))).await;
+        assert!(matches!(collected.ending, Ending::Complete), "{passed}: {:?}", collected.ending);
+        let all = lines(&elements);
+        let rest: String = all.split_inclusive('\n').skip(passed).collect();
+        assert_eq!(rig.delivered().await, rest, "after {passed}");
+        assert_eq!(collected.progress, rig.at(5, ends[4]), "after {passed}");
+        assert_eq!(collected.work.records, 5 - passed as u64, "after {passed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_offset_that_is_no_end_of_a_record_is_refused() {
+    let elements = records(3, 0);
+    let (text, ends) = object(&elements);
+    for offset in (1..=text.len() as u64 + 3).filter(|offset| !ends.contains(offset)) {
+        let rig = Rig::new(text.clone());
+        let resume = rig.at(1, offset);
+        let collected = rig.collect(Some(resume.clone())).await;
+        assert_eq!(class(&collected), Class::Content, "offset {offset}");
+        let Ending::Failed(failure) = &collected.ending else { continue };
+        assert!(failure.reason.contains("no end of a record"), "{offset}: {}", failure.reason);
+        assert_eq!((rig.delivered().await.as_str(), collected.progress), ("", resume), "offset {offset}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_of_another_object_at_the_key_is_not_used() {
+    let elements = records(2, 0);
+    let (text, ends) = object(&elements);
+    let rig = Rig::new(text);
+    let other = Progress { etag: "another".into(), ..rig.at(1, ends[0]) };
+    let collected = rig.collect(Some(other)).await;
+    assert!(matches!(collected.ending, Ending::Complete));
+    assert_eq!((rig.delivered().await, collected.progress), (lines(&elements), rig.at(2, ends[1])));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_body_goes_on_without_repeating() {
+    let elements = records(4, 5);
+    let (text, _) = object(&elements);
+    let packed = gzip(text.as_bytes());
+    for (name, bytes) in [("text", text.as_bytes()), ("gzip", &packed)] {
+        for cut in 0..=bytes.len() as u64 {
+            let rig = Rig::new(bytes.to_vec());
+            rig.faulty.on_get(When::Nth(1), Fault::CutBody(cut));
+            rig.faulty.on_get(When::Nth(2), Fault::CutBody(cut / 2));
+            let collected = rig.collect(None).await;
+            assert!(matches!(collected.ending, Ending::Complete), "{name} {cut}: {:?}", collected.ending);
+            assert_eq!(rig.delivered().await, lines(&elements), "{name} cut at {cut}");
+            let gets = collected.work.gets;
+            assert!(gets == 3, "{name} cut at {cut}: {gets} GETs");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_gets_four_gets_in_a_sweep() {
+    let elements = records(4, 5);
+    let (text, ends) = object(&elements);
+    let rig = Rig::new(text.clone());
+    rig.faulty.on_get(When::Always, Fault::CutBody(ends[1] + 3));
+    let first = rig.collect(None).await;
+    assert_eq!((class(&first), first.work.gets), (Class::Transient, 4));
+    let two = lines(&elements[..2]);
+    assert_eq!(
+        (rig.delivered().await, &first.progress),
+        (two, &rig.at(2, ends[1])),
+        "what came is delivered once"
+    );
+    rig.faulty.heal();
+    let second = rig.collect(Some(first.progress)).await;
+    assert!(matches!(second.ending, Ending::Complete), "the next sweep goes on");
+    assert_eq!(rig.delivered().await, lines(&elements));
+}
+
+#[tokio::test(start_paused = true)]
+async fn damage_is_looked_at_twice_and_what_came_before_is_delivered_once() {
+    let elements = records(3000, 100);
+    let (text, ends) = object(&elements);
+    let at = ends[1999] as usize;
+    let broken = format!("{} oops{}", &text[..at], &text[at..]);
+    let unended = text[..at].to_owned();
+    for (name, bytes, cut, gets) in [
+        ("a break between records", broken.clone(), None, 2),
+        ("it ends within the list", unended, None, 2),
+        ("the first body is cut as well", broken, Some(1000), 3),
+    ] {
+        let rig = Rig::new(bytes);
+        if let Some(cut) = cut {
+            rig.faulty.on_get(When::Nth(1), Fault::CutBody(cut));
+        }
+        let collected = rig.collect(None).await;
+        assert_eq!((class(&collected), collected.work.gets), (Class::Content, gets), "{name}");
+        assert_eq!(rig.delivered().await, lines(&elements[..2000]), "{name}");
+        assert_eq!(collected.progress, rig.at(2000, ends[1999]), "{name}");
+    }
+    let mut packed = gzip(text.as_bytes());
+    let checksum = packed.len() - 8;
+    packed[checksum] ^= 1;
+    let rig = Rig::new(packed);
+    let collected = rig.collect(None).await;
+    assert_eq!((class(&collected), collected.work.gets), (Class::Content, 2), "a wrong checksum at the end");
+    let delivered = rig.delivered().await;
+    assert!(lines(&elements).starts_with(&delivered), "no record twice");
+    assert_eq!(collected.progress.delivered, delivered.lines().count() as u64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn damage_in_a_file_that_may_still_be_written_is_transient() {
+    let elements = records(3, 5);
+    let (text, ends) = object(&elements);
+    let mut rig = Rig::new(text[..ends[1] as usize + 4].to_owned());
+    rig.collector.bucket = Arc::new(Unfinished(rig.memory.clone()));
+    let collected = rig.collect(None).await;
+    assert_eq!((class(&collected), collected.work.gets), (Class::Transient, 4));
+    assert_eq!(rig.delivered().await, lines(&elements[..2]), "once, although read four times");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_malformed_record_goes_to_the_dead_letters_and_the_object_goes_on() {
+    let mut elements = records(4, 5);
+    elements[1] = "\"no object\"".to_owned();
+    elements[2] = format!("{{\"pad\":\"{}\"}}", "x".repeat(3000));
+    let (text, ends) = object(&elements);
+    let mut rig = Rig::new(text);
+    rig.collector.settings.max_record_bytes = 2000;
+    rig.faulty.on_get(When::Nth(1), Fault::CutBody(ends[2] + 1));
+    let collected = rig.collect(None).await;
+    assert!(matches!(collected.ending, Ending::Complete), "{:?}", collected.ending);
+    let expected = format!("0 {}\n3 {}\n", elements[0], elements[3]);
+    assert_eq!(rig.delivered().await, expected, "ordinals count the malformed ones");
+    let letters = std::fs::read_to_string(rig.bench.folder.path().join("dead.ndjson")).expect("written");
+    let letters: Vec<serde_json::Value> =
+        letters.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let told: Vec<_> = letters.iter().map(|line| (line["record"].as_u64(), line["raw"].as_str())).collect();
+    assert_eq!(told, [(Some(1), Some("\"no object\"")), (Some(2), Some(""))], "each once");
+    assert_eq!((&letters[0]["source"], &letters[0]["key"]), (&"main".into(), &KEY.into()));
+    let progress = collected.progress;
+    assert_eq!((progress.ordinal, progress.delivered, progress.dead_letters), (4, 2, 2));
+    assert_eq!((collected.work.records, collected.work.dead_letters), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_larger_than_the_window_grows_it() {
+    for size in [WINDOW - 60, WINDOW, 2 * WINDOW + 1, 5 * WINDOW] {
+        let elements = vec![record(0, 5), record(1, size), record(2, 5)];
+        let rig = Rig::new(gzip(object(&elements).0.as_bytes()));
+        let collected = rig.collect(None).await;
+        assert!(matches!(collected.ending, Ending::Complete), "{size}: {:?}", collected.ending);
+        assert!(rig.delivered().await == lines(&elements), "{size}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_leaves_progress_that_goes_on_exactly() {
+    let elements = records(6000, 100);
+    let (text, _) = object(&elements);
+    let mut rig = Rig::new(text);
+    let mut resume = None;
+    let mut delivered = 0;
+    for round in 1..100 {
+        let stop = CancellationToken::new();
+        rig.collector.stop = stop.clone();
+        rig.faulty.heal();
+        if round < 4 {
+            // One more window of new records each round, then the stop is seen.
+            let cut = 200_000 * round;
+            rig.faulty.on_get(When::Nth(1), Fault::StallBody(cut, Duration::from_secs(5)));
+            let waiting = async {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                stop.cancel();
+            };
+            let (collected, ()) = tokio::join!(rig.collect(resume.take()), waiting);
+            assert!(matches!(collected.ending, Ending::Stopped), "{:?}", collected.ending);
+            assert!(collected.progress.delivered > delivered, "round {round} made progress");
+            assert_eq!(rig.delivered().await.lines().count() as u64, collected.progress.delivered);
+            delivered = collected.progress.delivered;
+            let stored = rig.bench.state.progress(SOURCE, KEY).expect("read");
+            assert_eq!(stored.as_ref(), Some(&collected.progress), "the state knows the same place");
+            resume = stored;
+            continue;
+        }
+        let collected = rig.collect(resume.take()).await;
+        assert!(matches!(collected.ending, Ending::Complete), "{:?}", collected.ending);
+        break;
+    }
+    assert!(rig.delivered().await == lines(&elements));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_is_seen_between_windows() {
+    let elements = records(6000, 100);
+    let rig = Rig::new(object(&elements).0);
+    let stop = rig.collector.stop.clone();
+    rig.faulty.on_get(When::Nth(1), Fault::before(move || stop.cancel()));
+    let collected = rig.collect(None).await;
+    assert!(matches!(collected.ending, Ending::Stopped));
+    let count = collected.progress.delivered as usize;
+    assert!(count < 2000, "one window: {count}");
+    assert_eq!(rig.delivered().await, lines(&elements[..count]));
+    let collected = rig.collect(Some(collected.progress)).await;
+    assert_eq!(
+        (collected.work.gets, matches!(collected.ending, Ending::Stopped)),
+        (0, true),
+        "no GET after it"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_are_bounded_and_asked_ones_honoured() {
+    let elements = records(2, 5);
+    let hour = Duration::from_secs(3600);
+    for (name, fault, seconds) in [
+        ("no byte of the body for half a minute", Fault::StallBody(20, hour), 30..32),
+        ("asked to wait", Fault::RetryAfter(Duration::from_secs(60)), 60..61),
+        ("at once, with jitter", Fault::Fail(Class::Transient), 0..1),
+    ] {
+        let rig = Rig::new(object(&elements).0);
+        rig.faulty.on_get(When::Nth(1), fault);
+        let began = tokio::time::Instant::now();
+        let collected = rig.collect(None).await;
+        assert!(matches!(collected.ending, Ending::Complete), "{name}");
+        let took = began.elapsed().as_secs();
+        assert!(seconds.contains(&took), "{name}: {took}");
+        assert_eq!(rig.delivered().await, lines(&elements), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_get_cannot_change_is_asked_once() {
+    for want in [Class::Gone, Class::Replaced, Class::Object, Class::Archived, Class::Unreachable] {
+        let rig = Rig::new(object(&records(1, 0)).0);
+        rig.faulty.on_get(When::Always, Fault::Fail(want));
+        let collected = rig.collect(None).await;
+        assert_eq!((class(&collected), collected.work.gets), (want, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_committer_that_stopped_ends_the_collecting() {
+    let rig = Rig::new(object(&records(5000, 100)).0);
+    rig.bench.script.inner().fail_from = Some(0);
+    let error = rig.collector.collect(&rig.object, None).await;
+    let flushed = rig.bench.handle.flush().await;
+    assert!(error.is_err() || flushed.is_err());
+    let error = rig.collector.collect(&rig.object, None).await.expect_err("it has stopped");
+    assert!(matches!(error, CommitError::Stopped));
+}

@@ -1,0 +1,152 @@
+//! Closing prefixes: history first, then ONE batch, then their ledger is deleted in parts. A crash
+//! between any two leaves something that the next start finishes or repeats.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{CLEANUP_BATCH, Closing, CommitError, Durable};
+use crate::pattern::{Leaf, PrefixTime};
+use crate::state::history::{self, HistoryEntry, HistoryHeader};
+use crate::state::{Batch, Change, LedgerEntry, SourceKey, State, StateError};
+
+pub(super) fn apply_in_parts(state: &dyn State, changes: Vec<Change>) -> Result<(), CommitError> {
+    let mut changes = changes.into_iter().peekable();
+    while changes.peek().is_some() {
+        state.apply(&Batch(changes.by_ref().take(CLEANUP_BATCH).collect()))?;
+    }
+    Ok(())
+}
+
+/// Appends the ledgers to the history, closes the prefixes in one batch, deletes the ledgers.
+pub(super) fn close(durable: &mut Durable, closing: Closing) -> Result<(), CommitError> {
+    let Closing { source, source_name, prefixes, mut changes, at } = closing;
+    let state = durable.state.clone();
+    let mut lengths = BTreeMap::new();
+    for (leaf, time) in &prefixes {
+        let header = HistoryHeader {
+            v: history::VERSION,
+            source: source_name.clone(),
+            generation: u64::from(source.generation),
+            leaf: leaf.head().to_owned(),
+            prefix: leaf.prefix(*time).name,
+            closed_at: at,
+            objects: None,
+        };
+        let entries = LedgerOf::new(&*state, source, leaf, *time);
+        let appended = durable.history.append(&header, entries.map(|entry| entry.map(into_history)))?;
+        lengths.insert(appended.file, appended.length);
+        changes.push(Change::PutCleanup(source, leaf.head().to_owned(), *time));
+    }
+    changes.extend(lengths.into_iter().map(|(file, length)| Change::PutHistory(file, length)));
+    state.apply(&Batch(changes))?;
+    for (leaf, time) in &prefixes {
+        clean_up(&*state, source, leaf, *time)?;
+    }
+    prune(durable, at)
+}
+
+/// Deletes history files that are too old. Their lengths leave the state first: the other way
+/// round, a crash in between would leave lengths of files that are gone.
+fn prune(durable: &mut Durable, now: DateTime<Utc>) -> Result<(), CommitError> {
+    let Some(oldest) =
+        TimeDelta::from_std(durable.keep_history).ok().and_then(|keep| now.checked_sub_signed(keep))
+    else {
+        return Ok(());
+    };
+    let expired = durable.history.expired(oldest.date_naive())?;
+    if !expired.is_empty() {
+        apply_in_parts(&*durable.state, expired.into_iter().map(Change::DeleteHistory).collect())?;
+        durable.history.prune(oldest.date_naive())?;
+    }
+    Ok(())
+}
+
+fn into_history((key, entry): (String, LedgerEntry)) -> HistoryEntry {
+    HistoryEntry {
+        key,
+        etag: entry.etag,
+        outcome: entry.outcome.word().to_owned(),
+        records: entry.records,
+        at: entry.settled_at,
+    }
+}
+
+/// Deletes the ledger of a closed prefix; may be repeated.
+pub(super) fn clean_up(
+    state: &dyn State,
+    source: SourceKey,
+    leaf: &Leaf,
+    time: PrefixTime,
+) -> Result<(), StateError> {
+    let mut batch = Vec::with_capacity(CLEANUP_BATCH);
+    for entry in LedgerOf::new(state, source, leaf, time) {
+        batch.push(Change::DeleteEntry(source, entry?.0));
+        if batch.len() == CLEANUP_BATCH {
+            state.apply(&Batch(std::mem::take(&mut batch)))?;
+        }
+    }
+    batch.push(Change::DeleteCleanup(source, leaf.head().to_owned(), time));
+    state.apply(&Batch(batch))
+}
+
+/// The ledger entries of one prefix, in byte order, read in pages.
+struct LedgerOf<'s> {
+    state: &'s dyn State,
+    source: SourceKey,
+    leaf: &'s Leaf,
+    time: PrefixTime,
+    literal: String,
+    after: Option<String>,
+    page: std::vec::IntoIter<(String, LedgerEntry)>,
+    ended: bool,
+}
+
+impl<'s> LedgerOf<'s> {
+    const PAGE: usize = 500;
+
+    fn new(state: &'s dyn State, source: SourceKey, leaf: &'s Leaf, time: PrefixTime) -> Self {
+        let literal = leaf.prefix(time).literal;
+        LedgerOf {
+            state,
+            source,
+            leaf,
+            time,
+            literal,
+            after: None,
+            page: Vec::new().into_iter(),
+            ended: false,
+        }
+    }
+
+    fn turn(&mut self) -> Result<(), StateError> {
+        let page = self.state.entries_under(self.source, &self.literal, self.after.as_deref(), Self::PAGE)?;
+        self.ended = page.len() < Self::PAGE;
+        self.after = page.last().map(|(key, _)| key.clone());
+        self.page = page.into_iter();
+        Ok(())
+    }
+}
+
+impl Iterator for LedgerOf<'_> {
+    type Item = Result<(String, LedgerEntry), StateError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            match self.page.next() {
+                // The literal may be shared with other prefixes (month=1, month=10).
+                Some((key, entry)) if self.leaf.prefix_of_key(&key) == Some(self.time) => {
+                    return Some(Ok((key, entry)));
+                }
+                Some(_) => {}
+                None if self.ended => return None,
+                None => {
+                    if let Err(error) = self.turn() {
+                        self.ended = true;
+                        return Some(Err(error));
+                    }
+                }
+            }
+        }
+    }
+}

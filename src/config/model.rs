@@ -1,0 +1,292 @@
+//! What a configuration means: every setting present, checked and of its own type.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use super::file_pattern::FilePattern;
+use crate::layout::Layout;
+use crate::pattern::PrefixPattern;
+use crate::record::LogType;
+
+/// The whole configuration of one instance.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The files it was read from.
+    pub files: Vec<PathBuf>,
+    /// Where the state lives; one instance owns it.
+    pub state_dir: PathBuf,
+    /// Where records go.
+    pub sink: SinkConfig,
+    /// All sources, enabled ones and others, in the order of the files.
+    pub sources: Vec<SourceConfig>,
+    /// How long history files are kept.
+    pub history: Duration,
+    /// Over how long the closings of many leaves are spread.
+    pub close_spread: Duration,
+    /// Name of this instance, the host name by default; the state is bound to it.
+    pub instance: String,
+    /// Bounds of memory and concurrency.
+    pub limits: Limits,
+    /// What is accepted but deserves a word (overlapping sources and the like).
+    pub warnings: Vec<String>,
+}
+
+/// Bounds of memory and concurrency, for the whole instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// LIST requests under way at once.
+    pub list_concurrency: usize,
+    /// GET requests under way at once.
+    pub get_concurrency: usize,
+    /// Encoded bytes between the collectors and the committer.
+    pub buffer_bytes: usize,
+    /// A longer record goes to the dead-letter file.
+    pub max_record_bytes: usize,
+    /// An object that inflates to more is quarantined.
+    pub max_object_bytes: u64,
+    /// An object that inflates to more than this many times its size is quarantined.
+    pub max_inflate_ratio: u64,
+    /// A commit is due this long after its first record.
+    pub commit_every: Duration,
+    /// A commit is due when it holds this many bytes.
+    pub commit_bytes: usize,
+}
+
+/// The sink's kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SinkType {
+    /// Segments in a folder, exactly once.
+    File,
+    /// Standard output, at least once.
+    Stdout,
+}
+
+/// The form of a record in the sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EncoderType {
+    /// Interflow-style NDJSON.
+    Interflow,
+    /// ArcSight CEF.
+    Cef,
+    /// The original record.
+    Raw,
+}
+
+/// What happens to a segment at rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Nothing.
+    None,
+    /// gzip.
+    Gzip,
+    /// Zstandard.
+    Zstd,
+}
+
+/// The `[sink]` table.
+#[derive(Clone, Debug)]
+pub struct SinkConfig {
+    /// Kind of the sink.
+    pub sink_type: SinkType,
+    /// Folder of the file sink; set exactly when `sink_type` is `File`.
+    pub path: Option<PathBuf>,
+    /// Form of the records.
+    pub encoder: EncoderType,
+    /// A segment of this size is finished.
+    pub rotate_size: u64,
+    /// A segment of this age is finished.
+    pub rotate_every: Duration,
+    /// Compression at rotation.
+    pub compression: Compression,
+    /// Finished segments older than this are deleted; `None` leaves them to the reader.
+    pub keep_age: Option<Duration>,
+    /// The oldest finished segments beyond this total are deleted; `None` leaves them.
+    pub keep_size: Option<u64>,
+    /// Below this much free space the sink counts as down.
+    pub min_free: u64,
+    /// `once` gives up when the sink has been down this long.
+    pub sink_timeout: Duration,
+    /// Where malformed records go; `dead-letter.ndjson` in the state directory by default.
+    pub dead_letter_path: PathBuf,
+}
+
+/// How far back a source begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// This long before the first sweep.
+    Ago(Duration),
+    /// At this instant.
+    At(DateTime<Utc>),
+    /// Everything there is.
+    All,
+}
+
+/// How objects are told apart from plain text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileType {
+    /// By the first two bytes.
+    Auto,
+    /// Always gzip.
+    Gzip,
+    /// Never compressed.
+    Text,
+}
+
+/// Whether keys of a prefix rise with the time they were written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyOrder {
+    /// They do: floors are kept.
+    Time,
+    /// They do not: open prefixes are listed in full.
+    None,
+}
+
+/// What happens to an object whose ETag changed after it was collected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnOverwrite {
+    /// Warned of and counted.
+    Ignore,
+    /// Collected again as a new object.
+    Collect,
+}
+
+/// Free-form parts of a record in Interflow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FreeForm {
+    /// As they are.
+    Object,
+    /// As compact JSON strings.
+    String,
+}
+
+/// Where the objects lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BucketLocation {
+    /// A bucket of S3 or a compatible store.
+    S3(String),
+    /// A local directory (`file:///…`).
+    Dir(PathBuf),
+}
+
+impl BucketLocation {
+    /// The bucket as it stands in records and reports.
+    pub fn name(&self) -> String {
+        match self {
+            BucketLocation::S3(name) => name.clone(),
+            BucketLocation::Dir(path) => format!("file://{}", path.display()),
+        }
+    }
+}
+
+/// One `[[source]]`.
+#[derive(Clone, Debug)]
+pub struct SourceConfig {
+    /// Its identity: letters, digits, `-`, `_`, `.`.
+    pub name: String,
+    /// Whether it is swept.
+    pub enabled: bool,
+    /// Free text.
+    pub description: String,
+    /// What its objects hold.
+    pub log_type: LogType,
+    /// Where they lie.
+    pub bucket: BucketLocation,
+    /// The completed pattern, in the source's time zone.
+    pub pattern: PrefixPattern,
+    /// The layout that completed or recognised the pattern.
+    pub layout: Option<Layout>,
+    /// Full match on the whole key.
+    pub file_pattern: FilePattern,
+    /// gzip or text.
+    pub file_type: FileType,
+    /// How often it is swept.
+    pub recurrence: Duration,
+    /// How far back the first sweep goes.
+    pub start: Start,
+    /// How long after its time a prefix stays open.
+    pub lateness: Duration,
+    /// Ages at which closed prefixes are listed once more.
+    pub recheck: Vec<Duration>,
+    /// How long a complete discovery is trusted.
+    pub discover_every: Duration,
+    /// How often an open-ended prefix with time order is compared in full.
+    pub reconcile_every: Duration,
+    /// The zone of the pattern's date variables.
+    pub timezone: chrono_tz::Tz,
+    /// Whether floors are kept.
+    pub key_order: KeyOrder,
+    /// What an overwritten object means.
+    pub on_overwrite: OnOverwrite,
+    /// Sweeps after which a refused object is quarantined.
+    pub max_attempts: u32,
+    /// Records per second; 0 is no bound.
+    pub eps_throttle: u64,
+    /// Name of the object that holds the original record.
+    pub vendor_object: String,
+    /// Form of free-form parts.
+    pub free_form: FreeForm,
+    /// Stellar Cyber tenant id.
+    pub tenantid: Option<String>,
+    /// Tenant name.
+    pub tenant_name: Option<String>,
+    /// Keys per LIST page.
+    pub list_page_size: u16,
+    /// How to reach the bucket.
+    pub access: Access,
+}
+
+/// How a bucket is reached.
+#[derive(Clone, Debug, Default)]
+pub struct Access {
+    /// Region; found by the SDK's chain when not set.
+    pub region: Option<String>,
+    /// Another S3 endpoint.
+    pub endpoint_url: Option<String>,
+    /// Bucket in the path instead of the host name.
+    pub path_style: bool,
+    /// Credentials.
+    pub credentials: Credentials,
+}
+
+/// Who we are for the bucket.
+#[derive(Clone, Debug, Default)]
+pub enum Credentials {
+    /// The SDK's default chain.
+    #[default]
+    Default,
+    /// An access key.
+    Static {
+        /// Access key id.
+        access_key_id: String,
+        /// Its secret.
+        secret_access_key: Secret,
+        /// For temporary credentials.
+        session_token: Option<Secret>,
+    },
+    /// A named profile of the shared configuration files.
+    Profile(String),
+}
+
+/// A text that is never shown: `Debug` prints `[secret]`, and there is no `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret text.
+    pub fn new(text: String) -> Self {
+        Secret(text)
+    }
+
+    /// The text itself, for the one call that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[secret]")
+    }
+}

@@ -1,0 +1,244 @@
+//! The whole effective configuration, as `config show` prints it.
+//!
+//! What is printed is a configuration again: loaded, it means the same, but for secrets, which
+//! stand there as `[secret]`.
+
+use serde::Serialize;
+
+use super::model::{
+    BucketLocation, Compression, Config, Credentials, EncoderType, FileType, FreeForm, KeyOrder, OnOverwrite,
+    SinkType, SourceConfig,
+};
+use super::units::{show_duration, show_size, show_start};
+
+const HIDDEN: &str = "[secret]";
+
+#[derive(Serialize)]
+struct Shown {
+    state_dir: String,
+    instance: String,
+    history: String,
+    close_spread: String,
+    sink: ShownSink,
+    limits: ShownLimits,
+    source: Vec<ShownSource>,
+}
+
+#[derive(Serialize)]
+struct ShownSink {
+    #[serde(rename = "type")]
+    sink_type: &'static str,
+    encoder: &'static str,
+    sink_timeout: String,
+    dead_letter_path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotate_size: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotate_every: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    compression: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keep_age: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    keep_size: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_free: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ShownLimits {
+    list_concurrency: usize,
+    get_concurrency: usize,
+    buffer_bytes: String,
+    max_record_bytes: String,
+    max_object_bytes: String,
+    max_inflate_ratio: u64,
+    commit_every: String,
+    commit_bytes: String,
+}
+
+#[derive(Serialize)]
+struct ShownSource {
+    name: String,
+    enabled: bool,
+    description: String,
+    log_type: &'static str,
+    bucket: String,
+    prefix: String,
+    file_pattern: String,
+    file_type: &'static str,
+    recurrence: String,
+    start: String,
+    lateness: String,
+    recheck: Vec<String>,
+    discover_every: String,
+    reconcile_every: String,
+    timezone: &'static str,
+    key_order: &'static str,
+    on_overwrite: &'static str,
+    max_attempts: u32,
+    eps_throttle: u64,
+    vendor_object: String,
+    free_form: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenantid: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant_name: Option<String>,
+    list_page_size: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint_url: Option<String>,
+    path_style: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credentials: Option<ShownCredentials>,
+}
+
+#[derive(Default, Serialize)]
+struct ShownCredentials {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_key_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret_access_key: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_token: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<String>,
+}
+
+impl Config {
+    /// The whole effective configuration as TOML: defaults filled in, patterns completed,
+    /// secrets as `[secret]`.
+    pub fn render(&self) -> String {
+        toml::to_string(&shown(self)).expect("structs of text, numbers and tables can be written as TOML")
+    }
+
+    /// The same as one JSON object.
+    pub fn render_json(&self) -> String {
+        serde_json::to_string_pretty(&shown(self))
+            .expect("structs of text, numbers and tables can be written as JSON")
+    }
+}
+
+fn shown(config: &Config) -> Shown {
+    Shown {
+        state_dir: config.state_dir.display().to_string(),
+        instance: config.instance.clone(),
+        history: show_duration(config.history),
+        close_spread: show_duration(config.close_spread),
+        sink: shown_sink(config),
+        limits: shown_limits(config),
+        source: config.sources.iter().map(shown_source).collect(),
+    }
+}
+
+fn shown_sink(config: &Config) -> ShownSink {
+    let sink = &config.sink;
+    let files = sink.sink_type == SinkType::File;
+    ShownSink {
+        sink_type: match sink.sink_type {
+            SinkType::File => "file",
+            SinkType::Stdout => "stdout",
+        },
+        encoder: match sink.encoder {
+            EncoderType::Interflow => "interflow",
+            EncoderType::Cef => "cef",
+            EncoderType::Raw => "raw",
+        },
+        sink_timeout: show_duration(sink.sink_timeout),
+        dead_letter_path: sink.dead_letter_path.display().to_string(),
+        path: sink.path.as_ref().map(|path| path.display().to_string()),
+        rotate_size: files.then(|| show_size(sink.rotate_size)),
+        rotate_every: files.then(|| show_duration(sink.rotate_every)),
+        compression: files.then_some(match sink.compression {
+            Compression::None => "none",
+            Compression::Gzip => "gzip",
+            Compression::Zstd => "zstd",
+        }),
+        keep_age: sink.keep_age.map(show_duration),
+        keep_size: sink.keep_size.map(show_size),
+        min_free: files.then(|| show_size(sink.min_free)),
+    }
+}
+
+fn shown_limits(config: &Config) -> ShownLimits {
+    let limits = &config.limits;
+    ShownLimits {
+        list_concurrency: limits.list_concurrency,
+        get_concurrency: limits.get_concurrency,
+        buffer_bytes: show_size(limits.buffer_bytes as u64),
+        max_record_bytes: show_size(limits.max_record_bytes as u64),
+        max_object_bytes: show_size(limits.max_object_bytes),
+        max_inflate_ratio: limits.max_inflate_ratio,
+        commit_every: show_duration(limits.commit_every),
+        commit_bytes: show_size(limits.commit_bytes as u64),
+    }
+}
+
+fn shown_source(source: &SourceConfig) -> ShownSource {
+    ShownSource {
+        name: source.name.clone(),
+        enabled: source.enabled,
+        description: source.description.clone(),
+        log_type: source.log_type.word(),
+        bucket: match &source.bucket {
+            BucketLocation::S3(name) => name.clone(),
+            BucketLocation::Dir(path) => format!("file://{}", path.display()),
+        },
+        prefix: source.pattern.to_string(),
+        file_pattern: source.file_pattern.as_str().to_owned(),
+        file_type: match source.file_type {
+            FileType::Auto => "auto",
+            FileType::Gzip => "gzip",
+            FileType::Text => "text",
+        },
+        recurrence: show_duration(source.recurrence),
+        start: show_start(source.start),
+        lateness: show_duration(source.lateness),
+        recheck: source.recheck.iter().copied().map(show_duration).collect(),
+        discover_every: show_duration(source.discover_every),
+        reconcile_every: show_duration(source.reconcile_every),
+        timezone: source.timezone.name(),
+        key_order: match source.key_order {
+            KeyOrder::Time => "time",
+            KeyOrder::None => "none",
+        },
+        on_overwrite: match source.on_overwrite {
+            OnOverwrite::Ignore => "ignore",
+            OnOverwrite::Collect => "collect",
+        },
+        max_attempts: source.max_attempts,
+        eps_throttle: source.eps_throttle,
+        vendor_object: source.vendor_object.clone(),
+        free_form: match source.free_form {
+            FreeForm::Object => "object",
+            FreeForm::String => "string",
+        },
+        tenantid: source.tenantid.clone(),
+        tenant_name: source.tenant_name.clone(),
+        list_page_size: source.list_page_size,
+        region: source.access.region.clone(),
+        endpoint_url: source.access.endpoint_url.clone(),
+        path_style: source.access.path_style,
+        credentials: shown_credentials(&source.access.credentials),
+    }
+}
+
+fn shown_credentials(credentials: &Credentials) -> Option<ShownCredentials> {
+    match credentials {
+        Credentials::Default => None,
+        Credentials::Static { access_key_id, secret_access_key: _, session_token } => {
+            Some(ShownCredentials {
+                access_key_id: Some(access_key_id.clone()),
+                secret_access_key: Some(HIDDEN),
+                session_token: session_token.as_ref().map(|_| HIDDEN),
+                profile: None,
+            })
+        }
+        Credentials::Profile(profile) => {
+            Some(ShownCredentials { profile: Some(profile.clone()), ..ShownCredentials::default() })
+        }
+    }
+}

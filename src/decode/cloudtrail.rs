@@ -1,0 +1,387 @@
+//! CloudTrail objects: `{"Records":[…]}`, or a bare list of records, as a stream.
+//!
+//! In: windows over the inflated object. Out: its records in their order. Other members beside
+//! `Records` are passed over whatever their size, several documents may follow each other, and
+//! no record longer than the limit is held. A list element that is no valid record is malformed
+//! and the object goes on; a break in what lies between the records is damage.
+
+mod table;
+
+use memchr::memchr;
+
+use super::fields::FieldReader;
+use super::scan::{Kind, Scan};
+use super::{Damage, Decoder, Step};
+use crate::record::{Record, json};
+
+pub use table::{PATHS, field};
+
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// A top-level name longer than this is not `Records` in any spelling, and is not held.
+const MAX_NAME: usize = 256;
+
+/// Splits CloudTrail objects; its fields are those of [`PATHS`].
+#[derive(Debug)]
+pub struct CloudTrailDecoder {
+    place: Place,
+    /// The list is the document itself.
+    bare: bool,
+    /// The document had its `Records`.
+    has_records: bool,
+    names: Names,
+    max_record_bytes: usize,
+    fields: FieldReader,
+    damage: Option<Damage>,
+}
+
+/// Where in the object the next byte lies.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    /// Before, between or after documents.
+    Outside,
+    /// Before the name of a top-level member; the first one may be missing.
+    Name { first: bool },
+    /// In a top-level name too long to hold.
+    LongName(Scan),
+    /// Before the colon after a name.
+    Colon { records: bool },
+    /// Before the value of a member.
+    Value { records: bool },
+    /// In the value of a member that is passed over.
+    PassedOver(Scan),
+    /// After the value of a member.
+    AfterValue,
+    /// Before an element of the list; the first one may be missing.
+    Element { first: bool },
+    /// At the first byte of an element whose end is looked for.
+    Within(Scan),
+    /// In an element too long to hold, of which `length` bytes are gone.
+    TooLong { scan: Scan, length: u64 },
+    /// After an element.
+    AfterElement,
+}
+
+/// What lies at the place.
+enum Found {
+    /// Punctuation, and the place after it.
+    Moved,
+    /// Nothing yet: the window ends here.
+    Starved,
+    /// A list element.
+    Element { start: usize, end: usize, kind: Kind },
+    /// The end of an element that was not held.
+    TooLong { length: u64 },
+}
+
+impl CloudTrailDecoder {
+    /// A decoder at the start of an object. A record longer than `max_record_bytes` (at least 2,
+    /// at most 4 GiB) is malformed.
+    pub fn new(max_record_bytes: usize) -> Self {
+        CloudTrailDecoder {
+            place: Place::Outside,
+            bare: false,
+            has_records: false,
+            names: Names::default(),
+            max_record_bytes: max_record_bytes.clamp(2, u32::MAX as usize),
+            fields: FieldReader::new(PATHS),
+            damage: None,
+        }
+    }
+
+    /// Moves over the next token at `at`.
+    fn advance(&mut self, window: &[u8], at: &mut usize) -> Result<Found, Damage> {
+        match self.place {
+            Place::LongName(scan) => return Ok(self.pass_over(scan, window, at, Place::LongName)),
+            Place::PassedOver(scan) => return Ok(self.pass_over(scan, window, at, Place::PassedOver)),
+            Place::Within(scan) => return Ok(self.find_element(scan, window, at)),
+            Place::TooLong { scan, length } => return Ok(self.pass_over_element(scan, length, window, at)),
+            _ => {}
+        }
+        let blanks = window[*at..].iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'));
+        let Some(blanks) = blanks else {
+            *at = window.len();
+            return Ok(Found::Starved);
+        };
+        *at += blanks;
+        let byte = window[*at];
+        match self.place {
+            Place::Outside => self.open_document(&window[*at..], at),
+            Place::Name { first: true } if byte == b'}' => self.close_document(at),
+            Place::Name { .. } => self.read_name(&window[*at..], at),
+            Place::Colon { records } if byte == b':' => Ok(self.move_to(Place::Value { records }, at)),
+            Place::Colon { .. } => Err(damage(*at, "expected ':' after a name")),
+            Place::Value { records: true } => self.open_records(&window[*at..], at),
+            Place::Value { records: false } => match Scan::begin(byte) {
+                Some(scan) => Ok(self.stay_at(Place::PassedOver(scan))),
+                None => Err(damage(*at, "expected a value after ':'")),
+            },
+            Place::AfterValue if byte == b',' => Ok(self.move_to(Place::Name { first: false }, at)),
+            Place::AfterValue if byte == b'}' => self.close_document(at),
+            Place::AfterValue => Err(damage(*at, "expected ',' or '}' after a value")),
+            Place::Element { first: true } if byte == b']' => Ok(self.close_list(at)),
+            Place::Element { .. } => match Scan::begin(byte) {
+                Some(scan) => Ok(self.stay_at(Place::Within(scan))),
+                None => Err(damage(*at, "expected a record")),
+            },
+            Place::AfterElement if byte == b',' => Ok(self.move_to(Place::Element { first: false }, at)),
+            Place::AfterElement if byte == b']' => Ok(self.close_list(at)),
+            Place::AfterElement => Err(damage(*at, "expected ',' or ']' after a record")),
+            Place::LongName(_) | Place::PassedOver(_) | Place::Within(_) | Place::TooLong { .. } => {
+                Ok(Found::Starved)
+            }
+        }
+    }
+
+    fn stay_at(&mut self, place: Place) -> Found {
+        self.place = place;
+        Found::Moved
+    }
+
+    fn move_to(&mut self, place: Place, at: &mut usize) -> Found {
+        *at += 1;
+        self.stay_at(place)
+    }
+
+    fn open_document(&mut self, rest: &[u8], at: &mut usize) -> Result<Found, Damage> {
+        if rest.starts_with(BYTE_ORDER_MARK) {
+            *at += BYTE_ORDER_MARK.len();
+            return Ok(Found::Moved);
+        }
+        if BYTE_ORDER_MARK.starts_with(rest) {
+            return Ok(Found::Starved);
+        }
+        self.bare = rest[0] == b'[';
+        self.has_records = false;
+        self.names.clear();
+        match rest[0] {
+            b'{' => Ok(self.move_to(Place::Name { first: true }, at)),
+            b'[' => Ok(self.move_to(Place::Element { first: true }, at)),
+            _ => Err(damage(*at, "expected '{' or '[' at the start of a document")),
+        }
+    }
+
+    fn close_document(&mut self, at: &mut usize) -> Result<Found, Damage> {
+        if !self.has_records {
+            return Err(Damage { reason: self.names.tell(), offset: *at });
+        }
+        Ok(self.move_to(Place::Outside, at))
+    }
+
+    fn close_list(&mut self, at: &mut usize) -> Found {
+        self.move_to(if self.bare { Place::Outside } else { Place::AfterValue }, at)
+    }
+
+    fn read_name(&mut self, rest: &[u8], at: &mut usize) -> Result<Found, Damage> {
+        let mut scan = match Scan::begin(rest[0]) {
+            Some(scan) if scan.kind() == Kind::String => scan,
+            _ => return Err(damage(*at, "expected a name in the top-level object")),
+        };
+        match scan.find_end(&rest[..rest.len().min(MAX_NAME)]) {
+            Some(end) => {
+                let name = &rest[1..end - 1];
+                let records = is_records(name);
+                self.names.add(name);
+                *at += end;
+                self.place = Place::Colon { records };
+            }
+            None if rest.len() < MAX_NAME => return Ok(Found::Starved),
+            None => {
+                self.names.add(&rest[1..MAX_NAME]);
+                self.place = Place::LongName(scan);
+            }
+        }
+        Ok(Found::Moved)
+    }
+
+    /// At the value of `Records`.
+    fn open_records(&mut self, rest: &[u8], at: &mut usize) -> Result<Found, Damage> {
+        const NULL: &[u8] = b"null";
+        if rest[0] == b'[' {
+            self.has_records = true;
+            return Ok(self.move_to(Place::Element { first: true }, at));
+        }
+        if rest.starts_with(NULL) {
+            self.has_records = true;
+            *at += NULL.len();
+            return Ok(self.stay_at(Place::AfterValue));
+        }
+        if NULL.starts_with(rest) {
+            return Ok(Found::Starved);
+        }
+        Err(damage(*at, "`Records` is not a list"))
+    }
+
+    /// Drops what is at hand of a name or value; `place` keeps the search when it goes on.
+    fn pass_over(
+        &mut self,
+        mut scan: Scan,
+        window: &[u8],
+        at: &mut usize,
+        place: fn(Scan) -> Place,
+    ) -> Found {
+        match scan.find_end(&window[*at..]) {
+            Some(end) => {
+                *at += end;
+                self.place = match self.place {
+                    Place::LongName(_) => Place::Colon { records: false },
+                    _ => Place::AfterValue,
+                };
+                Found::Moved
+            }
+            None => {
+                *at = window.len().min(*at + scan.forget());
+                self.place = place(scan);
+                Found::Starved
+            }
+        }
+    }
+
+    fn find_element(&mut self, mut scan: Scan, window: &[u8], at: &mut usize) -> Found {
+        // A scalar's end shows only in the byte after it, which must fit in the window too.
+        let longest = self.max_record_bytes - usize::from(scan.kind() == Kind::Scalar);
+        let rest = &window[*at..];
+        match scan.find_end(rest) {
+            Some(length) if length <= longest => {
+                let (start, end) = (*at, *at + length);
+                *at = end;
+                self.place = Place::AfterElement;
+                Found::Element { start, end, kind: scan.kind() }
+            }
+            Some(length) => {
+                *at += length;
+                self.place = Place::AfterElement;
+                Found::TooLong { length: length as u64 }
+            }
+            None if rest.len() < self.max_record_bytes => {
+                self.place = Place::Within(scan);
+                Found::Starved
+            }
+            None => self.pass_over_element(scan, 0, window, at),
+        }
+    }
+
+    fn pass_over_element(&mut self, mut scan: Scan, length: u64, window: &[u8], at: &mut usize) -> Found {
+        match scan.find_end(&window[*at..]) {
+            Some(end) => {
+                *at += end;
+                self.place = Place::AfterElement;
+                Found::TooLong { length: length + end as u64 }
+            }
+            None => {
+                let gone = scan.forget().min(window.len() - *at);
+                *at += gone;
+                self.place = Place::TooLong { scan, length: length + gone as u64 };
+                Found::Starved
+            }
+        }
+    }
+
+    /// What the end of the object means at this place.
+    fn finish(&self, rest: &[u8]) -> Result<(), &'static str> {
+        match self.place {
+            Place::Outside if rest.is_empty() => Ok(()),
+            Place::Outside => Err("the object ends inside a byte order mark"),
+            Place::Within(_) | Place::TooLong { .. } => Err("the object ends inside a record"),
+            Place::Element { .. } | Place::AfterElement => Err("the object ends inside the list of records"),
+            _ => Err("the object ends inside its top-level object"),
+        }
+    }
+
+    fn judge<'w>(&'w mut self, raw: &'w [u8], kind: Kind, consumed: usize) -> Step<'w> {
+        let reason = match kind {
+            Kind::Object => match self.fields.read(raw) {
+                Ok(()) => return Step::Record { record: Record::new(raw, self.fields.spans()), consumed },
+                Err(reason) => reason,
+            },
+            Kind::Array => "a list where a record should be".to_owned(),
+            Kind::String => "a string where a record should be".to_owned(),
+            Kind::Scalar => "a number or word where a record should be".to_owned(),
+        };
+        Step::Malformed { raw, reason, consumed }
+    }
+}
+
+impl Decoder for CloudTrailDecoder {
+    fn next<'w>(&'w mut self, window: &'w [u8], eof: bool) -> Result<Step<'w>, Damage> {
+        if let Some(damage) = &self.damage {
+            return Err(damage.clone());
+        }
+        let mut at = 0;
+        loop {
+            let found = self.advance(window, &mut at).and_then(|found| match found {
+                Found::Starved if eof => {
+                    self.finish(&window[at..]).map(|()| found).map_err(|reason| damage(window.len(), reason))
+                }
+                found => Ok(found),
+            });
+            match found {
+                Ok(Found::Moved) => {}
+                Ok(Found::Starved) if eof => return Ok(Step::End),
+                Ok(Found::Starved) => return Ok(Step::More { consumed: at }),
+                Ok(Found::Element { start, end, kind }) => {
+                    return Ok(self.judge(&window[start..end], kind, end));
+                }
+                Ok(Found::TooLong { length }) => {
+                    let max = self.max_record_bytes;
+                    let reason = format!("a record of {length} bytes, max_record_bytes is {max}");
+                    return Ok(Step::Malformed { raw: &[], reason, consumed: at });
+                }
+                Err(damage) => {
+                    self.damage = Some(damage.clone());
+                    return Err(damage);
+                }
+            }
+        }
+    }
+}
+
+fn damage(offset: usize, reason: &str) -> Damage {
+    Damage { reason: reason.to_owned(), offset }
+}
+
+fn is_records(name: &[u8]) -> bool {
+    name == b"Records" || (memchr(b'\\', name).is_some() && json::unescape(name) == "Records")
+}
+
+/// The first few member names of a document, for the message that `Records` is not among them.
+#[derive(Debug, Default)]
+struct Names {
+    text: String,
+    count: usize,
+}
+
+impl Names {
+    const SHOWN: usize = 5;
+    const SHOWN_CHARS: usize = 40;
+
+    fn clear(&mut self) {
+        self.text.clear();
+        self.count = 0;
+    }
+
+    fn add(&mut self, name: &[u8]) {
+        self.count += 1;
+        if self.count > Self::SHOWN {
+            return;
+        }
+        if self.count > 1 {
+            self.text.push_str(", ");
+        }
+        // Escapes stay as they are: the text goes into one line of a report.
+        self.text.extend(
+            String::from_utf8_lossy(name).chars().filter(|c| !c.is_control()).take(Self::SHOWN_CHARS),
+        );
+    }
+
+    fn tell(&self) -> String {
+        match self.count {
+            0 => "no `Records` in an empty object".to_owned(),
+            1..=Self::SHOWN => format!("no `Records` among the members {}", self.text),
+            count => format!("no `Records` among the {count} members {}, …", self.text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

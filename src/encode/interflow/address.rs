@@ -1,0 +1,55 @@
+//! IP addresses as Interflow tells them apart: version, and private or public.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+/// `srcip_type`: `private` for RFC 1918, RFC 6598, loopback, link-local and unique local
+/// addresses (an IPv4 address mapped into IPv6 is judged as itself), else `public`.
+pub(super) fn reach(address: IpAddr) -> &'static str {
+    let private = match address.to_canonical() {
+        IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || v4.is_link_local() || is_shared(v4),
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+    };
+    if private { "private" } else { "public" }
+}
+
+/// `srcip_version`.
+pub(super) fn version(address: IpAddr) -> u8 {
+    if address.is_ipv4() { 4 } else { 6 }
+}
+
+/// 100.64.0.0/10, shared behind carriers' address translation (RFC 6598).
+fn is_shared(address: Ipv4Addr) -> bool {
+    let [first, second, ..] = address.octets();
+    first == 100 && (64..128).contains(&second)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_and_public() {
+        for (address, want, number) in [
+            ("10.0.0.1", "private", 4),
+            ("172.16.0.1", "private", 4),
+            ("172.32.0.1", "public", 4),
+            ("192.168.255.255", "private", 4),
+            ("100.63.255.255", "public", 4),
+            ("100.64.0.0", "private", 4),
+            ("100.127.255.255", "private", 4),
+            ("100.128.0.0", "public", 4),
+            ("127.0.0.1", "private", 4),
+            ("169.254.169.254", "private", 4),
+            ("198.51.100.7", "public", 4),
+            ("::1", "private", 6),
+            ("fe80::1", "private", 6),
+            ("fd00:ec2::254", "private", 6),
+            ("2001:db8::1", "public", 6),
+            ("::ffff:10.0.0.1", "private", 6),
+            ("::ffff:8.8.8.8", "public", 6),
+        ] {
+            let parsed: IpAddr = address.parse().unwrap();
+            assert_eq!((reach(parsed), version(parsed)), (want, number), "{address}");
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! CloudTrail records as Interflow lines.
+//!
+//! The original stands byte for byte under the vendor object, and nothing is put into it; the
+//! normalised fields beside it are copies of its values, still escaped. Events of Insights and
+//! aggregated events, which sum up many calls, have no outcome of their own, so none is written.
+
+use std::net::IpAddr;
+
+use memchr::{memchr, memmem, memrchr};
+
+use super::line::{push_name, push_number, push_object, push_text};
+use super::{Content, Header, InterflowSettings, SettingsError, address, place_id};
+use crate::decode::cloudtrail::field;
+use crate::encode::{Encoder, Origin};
+use crate::record::{Field, Record, Span, json, time};
+
+/// Every member that a line may have beside the vendor object.
+const MEMBERS: &[&str] = &[
+    "timestamp",
+    "write_time",
+    "msg_class",
+    "msg_origin",
+    "tenantid",
+    "tenant_name",
+    "engid_name",
+    "srcip",
+    "srcip_type",
+    "srcip_version",
+    "srcip_host",
+    "srcip_username",
+    "srcip_usersid",
+    "user",
+    "event_id",
+    "_id",
+    "event_name",
+    "event_source",
+    "service",
+    "event_type",
+    "event_category",
+    "event_status",
+    "event",
+    "login_type",
+    "login_result",
+    "cloud",
+    "user_agent",
+    "dstip_host",
+    "s3",
+];
+
+/// Fields whose keys AWS leaves to each service.
+const FREE_FORM: [Field; 4] = [
+    field::REQUEST_PARAMETERS,
+    field::RESPONSE_ELEMENTS,
+    field::ADDITIONAL_EVENT_DATA,
+    field::SERVICE_EVENT_DETAILS,
+];
+
+/// What CloudTrail writes for the name of a user whose sign-in failed.
+const HIDDEN: &[u8] = b"HIDDEN_DUE_TO_SECURITY_REASONS";
+
+/// Encodes the records of a [`CloudTrailDecoder`](crate::decode::cloudtrail::CloudTrailDecoder).
+#[derive(Clone, Debug)]
+pub struct CloudTrailEncoder {
+    header: Header,
+    free_form_as_strings: bool,
+}
+
+impl CloudTrailEncoder {
+    /// An encoder with these settings.
+    ///
+    /// # Errors
+    ///
+    /// When the vendor object's name is empty or that of another member.
+    pub fn new(settings: &InterflowSettings) -> Result<Self, SettingsError> {
+        let content = Content { msg_class: "cloudtrail", category: "paas" };
+        let header = Header::new(&content, settings, MEMBERS)?;
+        Ok(CloudTrailEncoder { header, free_form_as_strings: settings.free_form_as_strings })
+    }
+
+    fn push_original(&self, record: &Record<'_>, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.header.vendor);
+        let raw = record.raw();
+        let mut copied = 0;
+        if self.free_form_as_strings {
+            let mut spans = FREE_FORM.map(|field| record.span(field).unwrap_or_default());
+            spans.sort_unstable_by_key(|span| span.start);
+            for Span { start, end } in spans {
+                let (start, end) = (start as usize, end as usize);
+                // Absent, or already of the one type that the string form leaves.
+                if start == end || matches!(raw[start], b'"' | b'n') {
+                    continue;
+                }
+                json::push_one_line(out, &raw[copied..start]);
+                json::push_as_string(out, &raw[start..end]);
+                copied = end;
+            }
+        }
+        json::push_one_line(out, &raw[copied..]);
+    }
+}
+
+impl Encoder for CloudTrailEncoder {
+    fn encode(&self, record: &Record<'_>, origin: &Origin<'_>, out: &mut Vec<u8>) {
+        let event = Event::new(record);
+        out.extend_from_slice(b"{\"timestamp\":");
+        push_number(out, event.time.unwrap_or(origin.write_time));
+        push_name(out, "write_time");
+        push_number(out, origin.write_time);
+        out.extend_from_slice(&self.header.common);
+        push_source(record, out);
+        push_user(record, out);
+        push_event(&event, origin, out);
+        push_surroundings(record, out);
+        push_place(origin, out);
+        self.push_original(record, out);
+        out.extend_from_slice(b"}\n");
+    }
+}
+
+/// A text field that says something, still escaped.
+fn text<'a>(record: &Record<'a>, field: Field) -> Option<&'a [u8]> {
+    json::filled_string(record.get(field)?)
+}
+
+/// What kind of event it is, and how it went.
+struct Event<'a> {
+    time: Option<i64>,
+    id: Option<&'a [u8]>,
+    name: Option<&'a [u8]>,
+    source: Option<&'a [u8]>,
+    event_type: Option<&'a [u8]>,
+    category: Option<&'a [u8]>,
+    outcome: Option<&'a [u8]>,
+    reason: Option<&'a [u8]>,
+}
+
+impl<'a> Event<'a> {
+    fn new(record: &Record<'a>) -> Self {
+        let get = |field| text(record, field);
+        let millis = |field| get(field).and_then(time::epoch_millis);
+        let managed = || record.get(field::MANAGEMENT_EVENT) == Some(b"true");
+        let mut event = Event {
+            time: millis(field::EVENT_TIME).or_else(|| millis(field::TIME_WINDOW_START)),
+            id: get(field::EVENT_ID).or_else(|| get(field::AGGREGATED_EVENT_ID)),
+            name: get(field::EVENT_NAME).or_else(|| get(field::INSIGHT_EVENT_NAME)),
+            source: get(field::EVENT_SOURCE).or_else(|| get(field::INSIGHT_EVENT_SOURCE)),
+            event_type: get(field::EVENT_TYPE),
+            // Records before eventVersion 1.07 have no category.
+            category: get(field::EVENT_CATEGORY).or_else(|| managed().then_some(&b"Management"[..])),
+            outcome: None,
+            reason: get(field::ERROR_MESSAGE),
+        };
+        event.outcome = event.judge(record);
+        event
+    }
+
+    fn judge(&self, record: &Record<'a>) -> Option<&'a [u8]> {
+        if matches!(self.category, Some(b"Insight" | b"Aggregated")) {
+            return None;
+        }
+        let has_code = record.get(field::ERROR_CODE).is_some_and(|code| !json::is_blank(code));
+        let failed = has_code || self.sign_in_failed(record);
+        Some(if failed { b"failure" } else { b"success" })
+    }
+
+    /// A sign-in has no error code: it tells how it went in a member named as the event.
+    fn sign_in_failed(&self, record: &Record<'a>) -> bool {
+        if self.event_type != Some(b"AwsConsoleSignIn") && self.source != Some(b"signin.amazonaws.com") {
+            return false;
+        }
+        let Some(name) = self.name.map(json::unescape) else {
+            return false;
+        };
+        [field::RESPONSE_ELEMENTS, field::SERVICE_EVENT_DETAILS]
+            .into_iter()
+            .filter_map(|details| json::member(record.get(details)?, &name))
+            .any(|result| result == b"\"Failure\"")
+    }
+}
+
+fn push_source(record: &Record<'_>, out: &mut Vec<u8>) {
+    let Some(source) = text(record, field::SOURCE_IP_ADDRESS) else {
+        return;
+    };
+    if let Some(ip) = std::str::from_utf8(source).ok().and_then(|text| text.parse::<IpAddr>().ok()) {
+        push_text(out, "srcip", Some(source));
+        push_text(out, "srcip_type", Some(address::reach(ip).as_bytes()));
+        push_name(out, "srcip_version");
+        push_number(out, address::version(ip).into());
+    } else if !source.starts_with(b"AWS Internal") {
+        // A service's host name; "AWS Internal" names no host.
+        push_text(out, "srcip_host", Some(source));
+    }
+}
+
+fn push_user(record: &Record<'_>, out: &mut Vec<u8>) {
+    let name = user_name(record);
+    let id = text(record, field::USER_PRINCIPAL_ID);
+    push_text(out, "srcip_username", name);
+    push_text(out, "srcip_usersid", id);
+    push_object(out, "user", &[("name", name), ("id", id), ("domain", text(record, field::USER_ACCOUNT_ID))]);
+}
+
+/// The best name for who acted: each kind of identity fills other fields.
+fn user_name<'a>(record: &Record<'a>) -> Option<&'a [u8]> {
+    let get = |field| text(record, field);
+    let user_type = get(field::USER_TYPE);
+    get(field::USER_NAME)
+        .filter(|name| *name != HIDDEN)
+        .or_else(|| get(field::USER_ON_BEHALF_OF_ID).filter(|_| user_type == Some(b"IdentityCenterUser")))
+        .or_else(|| get(field::SESSION_ISSUER_USER_NAME))
+        .or_else(|| role_session(get(field::USER_ARN)?))
+        .or_else(|| (user_type == Some(b"Root")).then_some(&b"root"[..]))
+        .or_else(|| get(field::USER_INVOKED_BY))
+        .or_else(|| get(field::USER_PRINCIPAL_ID))
+}
+
+/// The session of `arn:aws:sts::111122223333:assumed-role/ROLE/SESSION`.
+fn role_session(arn: &[u8]) -> Option<&[u8]> {
+    memmem::find(arn, b":assumed-role")?;
+    let session = &arn[memrchr(b'/', arn)? + 1..];
+    (!session.is_empty()).then_some(session)
+}
+
+fn push_event(event: &Event<'_>, origin: &Origin<'_>, out: &mut Vec<u8>) {
+    push_text(out, "event_id", event.id);
+    match event.id {
+        Some(id) => push_text(out, "_id", Some(id)),
+        None => push_text(out, "_id", Some(&place_id(origin))),
+    }
+    push_text(out, "event_name", event.name);
+    push_text(out, "event_source", event.source);
+    push_text(out, "service", event.source.and_then(service));
+    push_text(out, "event_type", event.event_type);
+    push_text(out, "event_category", event.category);
+    push_text(out, "event_status", event.outcome);
+    push_object(
+        out,
+        "event",
+        &[
+            ("action", event.name),
+            ("type", event.event_type),
+            ("category", event.category),
+            ("outcome", event.outcome),
+            ("reason", event.reason),
+        ],
+    );
+    if event.name == Some(b"ConsoleLogin") {
+        push_text(out, "login_type", Some(b"aws_console"));
+        push_text(out, "login_result", event.outcome);
+    }
+}
+
+/// `iam` of `iam.amazonaws.com`.
+fn service(source: &[u8]) -> Option<&[u8]> {
+    let service = &source[..memchr(b'.', source).unwrap_or(source.len())];
+    (!service.is_empty()).then_some(service)
+}
+
+fn push_surroundings(record: &Record<'_>, out: &mut Vec<u8>) {
+    let region = text(record, field::AWS_REGION);
+    let account = [field::RECIPIENT_ACCOUNT_ID, field::USER_ACCOUNT_ID, field::ACCOUNT_ID]
+        .into_iter()
+        .find_map(|field| text(record, field));
+    if region.is_some() || account.is_some() {
+        push_name(out, "cloud");
+        let open = out.len();
+        push_text(out, "region", region);
+        push_object(out, "account", &[("id", account)]);
+        // The comma before the first member becomes the brace.
+        out[open] = b'{';
+        out.push(b'}');
+    }
+    push_object(out, "user_agent", &[("original", text(record, field::USER_AGENT))]);
+    push_text(out, "dstip_host", text(record, field::TLS_HOST));
+}
+
+/// Where the record came from.
+fn push_place(origin: &Origin<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"s3\":{\"bucket\":");
+    json::push_string(out, origin.bucket);
+    push_name(out, "key");
+    json::push_string(out, origin.key);
+    push_name(out, "record");
+    push_number(out, i64::try_from(origin.ordinal).unwrap_or(i64::MAX));
+    out.push(b'}');
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,150 @@
+//! The times that AWS writes into records, as epoch milliseconds.
+
+use chrono::{Datelike, NaiveDate};
+
+/// Days from 0001-01-01 (day 1 of chrono's count) to 1970-01-01.
+const EPOCH_DAY: i64 = 719_163;
+
+/// Reads an RFC 3339 time (`2023-07-10T12:06:33Z`, with a fraction or an offset too), or the
+/// basic form of old CloudTrail records (`20131102T010628Z`), as epoch milliseconds.
+///
+/// Digits of a fraction beyond the third are dropped; a leap second is the second after it.
+/// `None` for everything else, a time without a zone included.
+pub fn epoch_millis(text: &[u8]) -> Option<i64> {
+    let mut reader = Reader(text);
+    let year = reader.number(4)?;
+    let separated = reader.take(b'-');
+    let month = reader.number(2)?;
+    reader.separator(b'-', separated)?;
+    let day = reader.number(2)?;
+    if !(reader.take(b'T') || reader.take(b't') || reader.take(b' ')) {
+        return None;
+    }
+    let hour = reader.at_most(23)?;
+    reader.separator(b':', separated)?;
+    let minute = reader.at_most(59)?;
+    reader.separator(b':', separated)?;
+    let second = reader.at_most(60)?;
+    let millis = reader.fraction()?;
+    let offset = reader.offset()?;
+    if !reader.0.is_empty() {
+        return None;
+    }
+    let date = NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month, day)?;
+    let days = i64::from(date.num_days_from_ce()) - EPOCH_DAY;
+    let seconds = days * 86_400 + i64::from(hour) * 3_600 + i64::from(minute) * 60 + i64::from(second);
+    Some((seconds - offset) * 1_000 + millis)
+}
+
+/// What is left of the text.
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn take(&mut self, byte: u8) -> bool {
+        match self.0.split_first() {
+            Some((&first, rest)) if first == byte => {
+                self.0 = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes `byte` where the form has separators.
+    fn separator(&mut self, byte: u8, separated: bool) -> Option<()> {
+        (!separated || self.take(byte)).then_some(())
+    }
+
+    fn digit(&mut self) -> Option<u32> {
+        let (first, rest) = self.0.split_first()?;
+        let digit = char::from(*first).to_digit(10)?;
+        self.0 = rest;
+        Some(digit)
+    }
+
+    fn number(&mut self, digits: usize) -> Option<u32> {
+        (0..digits).try_fold(0, |number, _| Some(number * 10 + self.digit()?))
+    }
+
+    fn at_most(&mut self, largest: u32) -> Option<u32> {
+        self.number(2).filter(|number| *number <= largest)
+    }
+
+    /// Milliseconds of an optional fraction.
+    fn fraction(&mut self) -> Option<i64> {
+        if !self.take(b'.') {
+            return Some(0);
+        }
+        let mut millis = 100 * i64::from(self.digit()?);
+        let mut worth = 10;
+        while let Some(digit) = self.digit() {
+            millis += worth * i64::from(digit);
+            worth /= 10;
+        }
+        Some(millis)
+    }
+
+    /// Seconds east of UTC.
+    fn offset(&mut self) -> Option<i64> {
+        if self.take(b'Z') || self.take(b'z') {
+            return Some(0);
+        }
+        let sign = if self.take(b'+') {
+            1
+        } else if self.take(b'-') {
+            -1
+        } else {
+            return None;
+        };
+        let hours = self.at_most(23)?;
+        self.take(b':');
+        let minutes = self.at_most(59)?;
+        Some(sign * (i64::from(hours) * 3_600 + i64::from(minutes) * 60))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read() {
+        for (text, want) in [
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("2023-07-10T12:06:33Z", Some(1_688_990_793_000)),
+            ("2024-02-29T23:59:59.5Z", Some(1_709_251_199_500)),
+            ("2024-02-29T23:59:59.123456Z", Some(1_709_251_199_123)),
+            ("2023-07-10t12:06:33z", Some(1_688_990_793_000)),
+            ("2023-07-10 12:06:33Z", Some(1_688_990_793_000)),
+            ("2023-07-10T14:06:33+02:00", Some(1_688_990_793_000)),
+            ("2023-07-10T07:36:33-0430", Some(1_688_990_793_000)),
+            ("20131102T010628Z", Some(1_383_354_388_000)),
+            ("1969-12-31T23:59:59.999Z", Some(-1)),
+            ("0000-01-01T00:00:00Z", Some(-62_167_219_200_000)),
+            ("9999-12-31T23:59:59Z", Some(253_402_300_799_000)),
+            ("2016-12-31T23:59:60Z", Some(1_483_228_800_000)),
+            ("2023-02-29T00:00:00Z", None),
+            ("2023-13-01T00:00:00Z", None),
+            ("2023-07-10T24:00:00Z", None),
+            ("2023-07-10T12:60:00Z", None),
+            ("2023-07-10T12:06:33", None),
+            ("2023-07-10T12:06:33.Z", None),
+            ("2023-07-10T12:06:33Z ", None),
+            ("2023-07-10", None),
+            ("1688990793", None),
+            ("2023-7-10T12:06:33Z", None),
+            ("", None),
+        ] {
+            assert_eq!(epoch_millis(text.as_bytes()), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn agrees_with_a_calendar() {
+        for days in (-30_000..80_000i64).step_by(97) {
+            let millis = days * 86_400_000 + 12_345_678;
+            let text = chrono::DateTime::from_timestamp_millis(millis).unwrap().to_rfc3339();
+            assert_eq!(epoch_millis(text.as_bytes()), Some(millis), "{text}");
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! An instance at work: what it owns, one sweep of a source, and the loop of the daemon.
+//!
+//! The instance holds the state directory, the sink and the one committer of all sources. Every
+//! task it starts is joined before [`Instance::close`] returns, with the last commit done.
+
+pub mod signals;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::bucket::metered::{Metered, RequestCounts};
+use crate::bucket::{self, Bucket, BucketError};
+use crate::clock::{Clock, SystemClock};
+use crate::collect::{CollectSettings, Collector};
+use crate::commit::{CommitError, CommitHandle, CommitSettings, Committer, Durable};
+use crate::config::{self, Config, FileType, FreeForm, SinkConfig, SinkType, SourceConfig};
+use crate::decode::inflate::{self, InflateLimits};
+use crate::encode::Encoder;
+use crate::encode::interflow::cloudtrail::CloudTrailEncoder;
+use crate::encode::interflow::{InterflowSettings, SettingsError};
+use crate::retry::Backoff;
+use crate::schedule;
+use crate::sink::dead_letter::DeadLetters;
+use crate::sink::file::{Compression, FileSink, FileSinkSettings};
+use crate::sink::stdout::StdoutSink;
+use crate::sink::{Sink, SinkError};
+use crate::state::disk::DiskState;
+use crate::state::history::History;
+use crate::state::{SourceKey, State, StateError};
+use crate::sweep::report::SourceReport;
+use crate::sweep::{self, Mode, SweepContext, SweepError, SweepLimits, Swept};
+
+/// How an instance is opened.
+pub struct Options {
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Take over the state of another instance.
+    pub adopt_state: bool,
+    /// Give up when the sink has been down for `sink_timeout`.
+    pub give_up: bool,
+    /// Cancelled when the instance is to stop.
+    pub stop: CancellationToken,
+}
+
+/// Why an instance cannot be opened or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum InstanceError {
+    /// The state directory.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The sink.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The committer: state, sink or history.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+/// A source and the bucket that it reads.
+pub struct Source {
+    /// Its settings.
+    pub config: Arc<SourceConfig>,
+    encoder: Arc<dyn Encoder>,
+    /// Made at the first sweep; a failure is tried again at the next.
+    bucket: OnceCell<Arc<dyn Bucket>>,
+}
+
+impl Source {
+    /// A source of the instance with this name; no request is made yet.
+    pub fn new(config: &SourceConfig, instance: &str) -> Result<Self, SettingsError> {
+        let settings = InterflowSettings {
+            vendor_object: config.vendor_object.clone(),
+            free_form_as_strings: config.free_form == FreeForm::String,
+            tenantid: config.tenantid.clone(),
+            tenant_name: config.tenant_name.clone(),
+            engid_name: Some(instance.to_owned()),
+        };
+        Ok(Source {
+            config: Arc::new(config.clone()),
+            encoder: Arc::new(CloudTrailEncoder::new(&settings)?),
+            bucket: OnceCell::new(),
+        })
+    }
+
+    /// The bucket, with its requests counted anew.
+    pub async fn metered(&self) -> Result<(Arc<dyn Bucket>, Arc<RequestCounts>), BucketError> {
+        let open = || bucket::open(&self.config.bucket, &self.config.access);
+        let bucket = self.bucket.get_or_try_init(open).await?.clone();
+        let counts = Arc::new(RequestCounts::default());
+        Ok((Arc::new(Metered::new(bucket, counts.clone())), counts))
+    }
+}
+
+/// One instance at work.
+pub struct Instance {
+    config: Config,
+    state: Arc<dyn State>,
+    handle: CommitHandle,
+    committer: JoinSet<Result<(), CommitError>>,
+    limits: Arc<SweepLimits>,
+    clock: Arc<dyn Clock>,
+    stop: CancellationToken,
+}
+
+impl Instance {
+    /// Takes the state directory and the sink, and brings them to one point.
+    pub async fn open(config: Config, options: Options) -> Result<Self, InstanceError> {
+        let Options { clock, adopt_state, give_up, stop } = options;
+        let settings = CommitSettings {
+            every: config.limits.commit_every,
+            bytes: config.limits.commit_bytes,
+            buffer_bytes: config.limits.buffer_bytes,
+            sink_timeout: give_up.then_some(config.sink.sink_timeout),
+        };
+        let (own, its_stop) = (config.clone(), stop.clone());
+        let opening = tokio::task::spawn_blocking(move || {
+            let state: Arc<dyn State> =
+                Arc::new(DiskState::open(&own.state_dir, &own.instance, adopt_state)?);
+            let durable = Durable {
+                sink: open_sink(&own.sink)?,
+                state: state.clone(),
+                dead_letters: DeadLetters::new(&own.sink.dead_letter_path),
+                history: open_history(&own.state_dir, &*state)?,
+                keep_history: own.history,
+            };
+            let (committer, handle) = Committer::open(durable, settings, its_stop)?;
+            Ok::<_, InstanceError>((state, committer, handle))
+        });
+        let (state, committer, handle) = opening.await.map_err(|_| CommitError::Stopped)??;
+        Ok(Instance {
+            limits: Arc::new(SweepLimits::new(&config.limits)),
+            committer: JoinSet::from_iter([committer.run()]),
+            config,
+            state,
+            handle,
+            clock,
+            stop,
+        })
+    }
+
+    /// Sweeps one source once.
+    pub async fn sweep(&self, source: &Source) -> Swept {
+        let (bucket, counts) = match source.metered().await {
+            Ok(opened) => opened,
+            Err(error) => return Swept::unreachable(&source.config.name, &error),
+        };
+        let context = SweepContext {
+            config: source.config.clone(),
+            bucket: bucket.clone(),
+            counts,
+            state: self.state.clone(),
+            clock: self.clock.clone(),
+            limits: self.limits.clone(),
+            close_spread: self.config.close_spread,
+            stop: self.stop.clone(),
+            mode: Mode::Collect(self.handle.clone()),
+        };
+        let swept = sweep::sweep(context, |key| self.collector(source, bucket, key)).await;
+        summarise(&swept.report);
+        swept
+    }
+
+    fn collector(&self, source: &Source, bucket: Arc<dyn Bucket>, key: SourceKey) -> Collector {
+        let limits = &self.config.limits;
+        Collector {
+            settings: CollectSettings {
+                source_name: source.config.name.clone(),
+                source: key,
+                log_type: source.config.log_type,
+                file_type: match source.config.file_type {
+                    FileType::Auto => inflate::FileType::Auto,
+                    FileType::Gzip => inflate::FileType::Gzip,
+                    FileType::Text => inflate::FileType::Text,
+                },
+                max_record_bytes: limits.max_record_bytes,
+                inflate: InflateLimits {
+                    max_object_bytes: limits.max_object_bytes,
+                    max_ratio: limits.max_inflate_ratio,
+                },
+                backoff: Backoff::default(),
+            },
+            bucket,
+            encoder: source.encoder.clone(),
+            committer: self.handle.clone(),
+            clock: self.clock.clone(),
+            gets: self.limits.gets.clone(),
+            stop: self.stop.clone(),
+        }
+    }
+
+    /// Sweeps every source on its recurrence until stopped; the first sweeps begin at once.
+    pub async fn run(&self, sources: &[Source]) -> Result<(), SweepError> {
+        let loops = sources.iter().map(|source| self.keep_sweeping(source));
+        futures_util::future::try_join_all(loops).await.map(|_| ())
+    }
+
+    async fn keep_sweeping(&self, source: &Source) -> Result<(), SweepError> {
+        let first = Instant::now();
+        loop {
+            let began = first.elapsed();
+            self.sweep(source).await.ended?;
+            let wait = schedule::until_next(source.config.recurrence, began, first.elapsed());
+            tokio::select! {
+                () = self.stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+
+    /// Sweeps every source once, side by side.
+    pub async fn once(&self, sources: &[Source]) -> Vec<Swept> {
+        futures_util::future::join_all(sources.iter().map(|source| self.sweep(source))).await
+    }
+
+    /// Commits what is left, finishes the open segment, and gives state and sink back. The
+    /// error, if any, is why the committer stopped.
+    pub async fn close(self) -> Result<(), InstanceError> {
+        let Instance { handle, committer, .. } = self;
+        Ok(handle.end(committer).await?)
+    }
+}
+
+fn open_sink(sink: &SinkConfig) -> Result<Box<dyn Sink>, SinkError> {
+    match (sink.sink_type, &sink.path) {
+        (SinkType::File, Some(path)) => {
+            let settings = FileSinkSettings {
+                path: path.clone(),
+                rotate_size: sink.rotate_size,
+                rotate_every: sink.rotate_every,
+                compression: match sink.compression {
+                    config::Compression::None => Compression::None,
+                    config::Compression::Gzip => Compression::Gzip,
+                    config::Compression::Zstd => Compression::Zstd,
+                },
+                keep_age: sink.keep_age,
+                keep_size: sink.keep_size,
+                min_free: sink.min_free,
+            };
+            // The age of segments is real time, also in a replay.
+            Ok(Box::new(FileSink::new(settings, Arc::new(SystemClock))))
+        }
+        (SinkType::File | SinkType::Stdout, _) => Ok(Box::new(StdoutSink::new(std::io::stdout()))),
+    }
+}
+
+fn open_history(state_dir: &Path, state: &dyn State) -> Result<History, CommitError> {
+    let committed = state.history()?.into_iter().collect();
+    Ok(History::open(state_dir, &committed)?)
+}
+
+/// One line per sweep.
+fn summarise(report: &SourceReport) {
+    let objects = &report.objects;
+    info!(
+        source = report.name,
+        leaves = report.leaves,
+        listed = objects.listed,
+        collected = objects.collected,
+        late = objects.late,
+        failed = objects.failed,
+        quarantined = objects.quarantined,
+        records = report.records,
+        lists = report.requests.list,
+        gets = report.requests.get,
+        seconds = report.seconds,
+        "swept"
+    );
+    if !report.unreachable.is_empty() {
+        warn!(
+            source = report.name,
+            parts = report.unreachable.len(),
+            "unreachable; the next sweep tries again"
+        );
+    }
+}

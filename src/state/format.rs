@@ -1,0 +1,243 @@
+//! Stored keys and values as bytes. Every value begins with the version of its form; a value of
+//! a later version is refused by name, never guessed at.
+
+use chrono::{DateTime, TimeZone as _, Utc};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Change, LedgerEntry, Outcome, SourceKey, StateError};
+use crate::pattern::PrefixTime;
+
+/// First byte of the keys of each kind.
+pub const META: u8 = b'm';
+/// A source, by name.
+pub const SOURCE: u8 = b's';
+/// A leaf, by source and head.
+pub const LEAF: u8 = b'l';
+/// A prefix, by source, head and time.
+pub const MARKER: u8 = b'p';
+/// A settled object, by source and key: the ledger, in byte order of the keys.
+pub const ENTRY: u8 = b'e';
+/// A failed object, by source and key.
+pub const FAILED: u8 = b'f';
+/// An object in flight, by source and key.
+pub const PROGRESS: u8 = b'i';
+/// A closed prefix whose ledger is to be deleted.
+pub const CLEANUP: u8 = b'c';
+/// A quarantined object, by source number and key.
+pub const QUARANTINE: u8 = b'q';
+/// A history file, by name.
+pub const HISTORY: u8 = b'h';
+
+/// The kinds that belong to one generation of a source.
+pub const GENERATION_TAGS: [u8; 6] = [LEAF, MARKER, ENTRY, FAILED, PROGRESS, CLEANUP];
+
+/// Version of values in JSON.
+const JSON_V1: u8 = 1;
+/// Version of ledger entries.
+const ENTRY_V1: u8 = 1;
+
+/// Key of a single value of the whole state.
+pub fn meta_key(name: &str) -> Vec<u8> {
+    [&[META], name.as_bytes()].concat()
+}
+
+/// Key of a source.
+pub fn source_key(name: &str) -> Vec<u8> {
+    [&[SOURCE], name.as_bytes()].concat()
+}
+
+/// Key of something of a source that has a name.
+pub fn named_key(tag: u8, source: SourceKey, name: &str) -> Vec<u8> {
+    [source_start(tag, source).as_slice(), name.as_bytes()].concat()
+}
+
+/// Key of something of a leaf that has a time.
+pub fn timed_key(tag: u8, source: SourceKey, head: &str, time: PrefixTime) -> Vec<u8> {
+    let mut key = marker_start(tag, source, head);
+    key.extend_from_slice(&sortable(time.as_minutes()));
+    key
+}
+
+fn quarantine_key(source: u32, key: &str) -> Vec<u8> {
+    [&[QUARANTINE][..], &source.to_be_bytes(), key.as_bytes()].concat()
+}
+
+/// All keys of a kind: from, and the first key after them.
+pub fn tag_range(tag: u8) -> (Vec<u8>, Vec<u8>) {
+    (vec![tag], vec![tag + 1])
+}
+
+/// All keys of a kind and source.
+pub fn source_range(tag: u8, source: SourceKey) -> (Vec<u8>, Vec<u8>) {
+    let from = source_start(tag, source);
+    let to = after_all(&from);
+    (from, to)
+}
+
+/// All keys of a kind and leaf.
+pub fn marker_range(tag: u8, source: SourceKey, head: &str) -> (Vec<u8>, Vec<u8>) {
+    let from = marker_start(tag, source, head);
+    let to = after_all(&from);
+    (from, to)
+}
+
+/// The smallest key after `key`.
+pub fn successor(key: &[u8]) -> Vec<u8> {
+    [key, &[0]].concat()
+}
+
+/// The first key that does not begin with `start`; empty starts do not occur.
+pub fn after_all(start: &[u8]) -> Vec<u8> {
+    let mut end = start.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            break;
+        }
+    }
+    end
+}
+
+fn source_start(tag: u8, source: SourceKey) -> Vec<u8> {
+    [&[tag][..], &source.id.to_be_bytes(), &source.generation.to_be_bytes()].concat()
+}
+
+/// The head's length stands before it, so that no head is the beginning of another.
+fn marker_start(tag: u8, source: SourceKey, head: &str) -> Vec<u8> {
+    let mut key = source_start(tag, source);
+    let length = u32::try_from(head.len()).unwrap_or(u32::MAX);
+    key.extend_from_slice(&length.to_be_bytes());
+    key.extend_from_slice(head.as_bytes());
+    key
+}
+
+/// Bytes whose order is the order of the numbers.
+fn sortable(number: i64) -> [u8; 8] {
+    number.wrapping_sub(i64::MIN).to_be_bytes()
+}
+
+/// The name that stands after the first `at` bytes of a stored key.
+pub fn name_after(key: &[u8], at: usize) -> Result<String, StateError> {
+    let name = key.get(at..).unwrap_or_default();
+    String::from_utf8(name.to_vec()).map_err(|_| damaged("a stored name is not UTF-8"))
+}
+
+/// Head and time of a key made by [`timed_key`].
+pub fn head_and_time(key: &[u8]) -> Result<(String, PrefixTime), StateError> {
+    let wrong = || damaged("the key of a stored prefix is malformed");
+    let rest = key.get(13..).ok_or_else(wrong)?;
+    let (head, time) = rest.split_at_checked(rest.len().wrapping_sub(8)).ok_or_else(wrong)?;
+    let minutes = i64::from_be_bytes(time.try_into().map_err(|_| wrong())?).wrapping_add(i64::MIN);
+    let time = PrefixTime::from_minutes(minutes).ok_or_else(wrong)?;
+    Ok((String::from_utf8(head.to_vec()).map_err(|_| wrong())?, time))
+}
+
+/// A change as the key it touches and the value it leaves there (`None` deletes).
+pub fn encode(change: &Change) -> (Vec<u8>, Option<Vec<u8>>) {
+    match change {
+        Change::PutSource(name, record) => (source_key(name), Some(json(record))),
+        Change::PutLeaf(source, head, record) => (named_key(LEAF, *source, head), Some(json(record))),
+        Change::PutMarker(source, head, time, marker) => {
+            (timed_key(MARKER, *source, head, *time), Some(json(marker)))
+        }
+        Change::DeleteMarker(source, head, time) => (timed_key(MARKER, *source, head, *time), None),
+        Change::PutEntry(source, key, entry) => (named_key(ENTRY, *source, key), Some(encode_entry(entry))),
+        Change::DeleteEntry(source, key) => (named_key(ENTRY, *source, key), None),
+        Change::PutFailed(source, key, failed) => (named_key(FAILED, *source, key), Some(json(failed))),
+        Change::DeleteFailed(source, key) => (named_key(FAILED, *source, key), None),
+        Change::PutProgress(source, key, progress) => {
+            (named_key(PROGRESS, *source, key), Some(json(progress)))
+        }
+        Change::DeleteProgress(source, key) => (named_key(PROGRESS, *source, key), None),
+        Change::PutQuarantined(source, object) => (quarantine_key(*source, &object.key), Some(json(object))),
+        Change::PutSink(position) => (meta_key("sink"), Some(json(position))),
+        Change::PutDeadLetter(length) => (meta_key("dead_letter"), Some(json(length))),
+        Change::PutHistory(file, length) => ([&[HISTORY], file.as_bytes()].concat(), Some(json(length))),
+        Change::DeleteHistory(file) => ([&[HISTORY], file.as_bytes()].concat(), None),
+        Change::PutCleanup(source, head, time) => (timed_key(CLEANUP, *source, head, *time), Some(vec![])),
+        Change::DeleteCleanup(source, head, time) => (timed_key(CLEANUP, *source, head, *time), None),
+        Change::DeleteStale(key) => (key.clone(), None),
+    }
+}
+
+/// A value as version byte and JSON.
+pub fn json<T: Serialize>(value: &T) -> Vec<u8> {
+    let mut bytes = vec![JSON_V1];
+    serde_json::to_writer(&mut bytes, value)
+        .expect("plain structs with text keys always serialise to memory");
+    bytes
+}
+
+/// Reads what [`json`] wrote.
+pub fn decode_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StateError> {
+    match bytes.split_first() {
+        Some((&JSON_V1, text)) => serde_json::from_slice(text)
+            .map_err(|error| damaged(&format!("a stored value cannot be read: {error}"))),
+        Some((&version, _)) if version > JSON_V1 => Err(newer(version)),
+        _ => Err(damaged("a stored value has no version")),
+    }
+}
+
+/// Ledger entries are many, so they are packed: version, outcome, records, two times, ETag.
+fn encode_entry(entry: &LedgerEntry) -> Vec<u8> {
+    let outcome = match entry.outcome {
+        Outcome::Collected => 0,
+        Outcome::Empty => 1,
+        Outcome::Quarantined => 2,
+        Outcome::Replaced => 3,
+        Outcome::Gone => 4,
+    };
+    let mut bytes = Vec::with_capacity(26 + entry.etag.len());
+    bytes.extend_from_slice(&[ENTRY_V1, outcome]);
+    bytes.extend_from_slice(&entry.records.to_be_bytes());
+    bytes.extend_from_slice(&entry.last_modified.timestamp().to_be_bytes());
+    bytes.extend_from_slice(&entry.settled_at.timestamp().to_be_bytes());
+    bytes.extend_from_slice(entry.etag.as_bytes());
+    bytes
+}
+
+/// Reads a ledger entry.
+pub fn decode_entry(bytes: &[u8]) -> Result<LedgerEntry, StateError> {
+    let wrong = || damaged("a ledger entry is malformed");
+    match bytes.first() {
+        Some(&ENTRY_V1) => {}
+        Some(&version) if version > ENTRY_V1 => return Err(newer(version)),
+        _ => return Err(wrong()),
+    }
+    let outcome = match bytes.get(1) {
+        Some(0) => Outcome::Collected,
+        Some(1) => Outcome::Empty,
+        Some(2) => Outcome::Quarantined,
+        Some(3) => Outcome::Replaced,
+        Some(4) => Outcome::Gone,
+        _ => return Err(wrong()),
+    };
+    let number = |at: usize| -> Result<[u8; 8], StateError> {
+        bytes.get(at..at + 8).and_then(|part| part.try_into().ok()).ok_or_else(wrong)
+    };
+    let time = |at: usize| -> Result<DateTime<Utc>, StateError> {
+        Utc.timestamp_opt(i64::from_be_bytes(number(at)?), 0).single().ok_or_else(wrong)
+    };
+    Ok(LedgerEntry {
+        outcome,
+        records: u64::from_be_bytes(number(2)?),
+        last_modified: time(10)?,
+        settled_at: time(18)?,
+        etag: String::from_utf8(bytes.get(26..).ok_or_else(wrong)?.to_vec()).map_err(|_| wrong())?,
+    })
+}
+
+fn damaged(what: &str) -> StateError {
+    StateError::Damaged {
+        what: format!("{what}; restore the state directory from a copy, or move it away to begin anew"),
+    }
+}
+
+fn newer(version: u8) -> StateError {
+    StateError::Newer { what: format!("a value of form {version}") }
+}
+
+#[cfg(test)]
+#[path = "format_tests.rs"]
+mod tests;

@@ -1,0 +1,263 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::sink::Position;
+use crate::state::{FailedObject, LastSweep, LeafRecord, Marker, Progress, Quarantined, SourceRecord};
+
+const SOURCE: SourceKey = SourceKey { id: 3, generation: 2 };
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(seconds, 0).expect("an instant")
+}
+
+fn time(minutes: i64) -> PrefixTime {
+    PrefixTime::from_minutes(minutes).expect("a time")
+}
+
+/// Minutes of the times that a pattern can make, and the open-ended one.
+fn any_minutes() -> impl Strategy<Value = i64> {
+    prop_oneof![Just(PrefixTime::OPEN_ENDED.as_minutes()), -900_000_000_i64..4_000_000_000, -3_i64..3,]
+}
+
+#[test]
+fn ledger_entries_have_a_fixed_form() {
+    let entry = LedgerEntry {
+        etag: "ab-2".into(),
+        outcome: Outcome::Replaced,
+        records: 258,
+        last_modified: at(1),
+        settled_at: at(-1),
+    };
+    let bytes = encode_entry(&entry);
+    let mut want = vec![1, 3, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 1];
+    want.extend([0xff; 8]);
+    want.extend(b"ab-2");
+    assert_eq!(bytes, want);
+    assert_eq!(decode_entry(&bytes).expect("its own form"), entry);
+}
+
+#[test]
+fn every_outcome_comes_back_under_its_own_number() {
+    let outcomes =
+        [Outcome::Collected, Outcome::Empty, Outcome::Quarantined, Outcome::Replaced, Outcome::Gone];
+    for (number, outcome) in outcomes.into_iter().enumerate() {
+        let entry =
+            LedgerEntry { etag: String::new(), outcome, records: 0, last_modified: at(0), settled_at: at(0) };
+        let bytes = encode_entry(&entry);
+        assert_eq!((usize::from(bytes[1]), decode_entry(&bytes).expect("its own form")), (number, entry));
+    }
+}
+
+#[test]
+fn a_later_version_is_refused_by_name_and_damage_is_told_from_it() {
+    let entry = LedgerEntry {
+        etag: "e".into(),
+        outcome: Outcome::Empty,
+        records: 0,
+        last_modified: at(0),
+        settled_at: at(0),
+    };
+    let entry = encode_entry(&entry);
+    let with = |mut bytes: Vec<u8>, at: usize, byte: u8| {
+        bytes[at] = byte;
+        bytes
+    };
+    let number = json(&7_u64);
+    type Decoded = Result<(), StateError>;
+    let entry_of = |bytes: &[u8]| -> Decoded { decode_entry(bytes).map(|_| ()) };
+    let json_of = |bytes: &[u8]| -> Decoded { decode_json::<u64>(bytes).map(|_| ()) };
+    let cases: [(&str, Decoded, Option<bool>); 12] = [
+        ("an entry", entry_of(&entry), None),
+        ("an entry of a later version", entry_of(&with(entry.clone(), 0, 2)), Some(true)),
+        ("one of a much later version, in another form", entry_of(&[200]), Some(true)),
+        ("version 0", entry_of(&with(entry.clone(), 0, 0)), Some(false)),
+        ("an unknown outcome", entry_of(&with(entry.clone(), 1, 5)), Some(false)),
+        ("cut", entry_of(&entry[..25]), Some(false)),
+        ("empty", entry_of(&[]), Some(false)),
+        ("an ETag that is no text", entry_of(&with(entry, 26, 0xff)), Some(false)),
+        ("a value", json_of(&number), None),
+        ("a value of a later version", json_of(&with(number.clone(), 0, 2)), Some(true)),
+        ("no JSON", json_of(&[1, b'x']), Some(false)),
+        ("no value", json_of(&[]), Some(false)),
+    ];
+    for (name, decoded, newer) in cases {
+        let found = decoded.err().map(|error| match error {
+            StateError::Newer { .. } => true,
+            StateError::Damaged { .. } => false,
+            other => panic!("{name}: {other}"),
+        });
+        assert_eq!(found, newer, "{name}");
+    }
+}
+
+#[test]
+fn values_of_every_kind_come_back() {
+    fn same<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value: T) {
+        assert_eq!(decode_json::<T>(&json(&value)).expect("its own form"), value);
+    }
+    let sweep = LastSweep { at: at(9), records: u64::MAX, collected: 0, unreachable: Some("no\n\"".into()) };
+    same(SourceRecord {
+        id: u32::MAX,
+        generation: 1,
+        bucket: "file:///srv/ö".into(),
+        pattern: "a/{YYYY}".into(),
+        floor_settings: "UTC 3600 .*".into(),
+        floor_epoch: 4,
+        start: DateTime::<Utc>::MIN_UTC,
+        discovered_at: Some(at(5) + chrono::TimeDelta::nanoseconds(7)),
+        stale: vec![1, 2],
+        last_sweep: Some(sweep),
+        sweeps: u64::MAX,
+    });
+    for minutes in [PrefixTime::OPEN_ENDED.as_minutes(), 0, -1] {
+        same(LeafRecord { closed_through: time(minutes), sparse_until: Some(time(minutes)), dropped: true });
+    }
+    same(LeafRecord { closed_through: time(1), sparse_until: None, dropped: false });
+    same(Marker::default());
+    same(Marker {
+        floor: Some("a/\u{10ffff}\0".into()),
+        floor_epoch: 1,
+        below_floor: u64::MAX,
+        newest: Some(String::new()),
+        newest_at: Some(at(-5)),
+        closed: true,
+        drained: true,
+        listed_in_full: Some(at(7)),
+    });
+    same(FailedObject {
+        etag: "e".into(),
+        size: u64::MAX,
+        last_modified: at(1),
+        archived: true,
+        leaf: "a/".into(),
+        time: time(5),
+        class: "object".into(),
+        reason: "403".into(),
+        attempts: u32::MAX,
+        sweep: 3,
+        retry_at: at(2),
+    });
+    same(Progress {
+        etag: "e".into(),
+        ordinal: 1,
+        delivered: 2,
+        dead_letters: 3,
+        offset: u64::MAX,
+        log_type: "cloudtrail".into(),
+        decoder: u16::MAX,
+    });
+    same(Quarantined {
+        source: "s".into(),
+        bucket: "b".into(),
+        key: "k".into(),
+        etag: "e".into(),
+        class: "content".into(),
+        reason: "r".into(),
+        offset: 1,
+        records: 2,
+        attempts: 3,
+        at: at(4),
+    });
+    same(Position { sink_id: "i".into(), path: "/p".into(), sequence: 1, length: 2, sealed: true });
+}
+
+#[test]
+fn a_head_that_begins_another_has_markers_of_its_own() {
+    let heads = ["", "a", "a/", "a/b/", "b", "\u{10ffff}"];
+    for head in heads {
+        let (from, to) = marker_range(MARKER, SOURCE, head);
+        for other in heads {
+            for minutes in [PrefixTime::OPEN_ENDED.as_minutes(), -1, 0, 4_000_000_000] {
+                let key = timed_key(MARKER, SOURCE, other, time(minutes));
+                assert_eq!(from <= key && key < to, head == other, "{head:?} {other:?} {minutes}");
+            }
+        }
+    }
+}
+
+#[test]
+fn keys_that_name_no_prefix_are_damage() {
+    let good = timed_key(MARKER, SOURCE, "é", time(5));
+    assert_eq!(head_and_time(&good).expect("its own form"), ("é".to_owned(), time(5)));
+    for length in 0..21 {
+        assert!(head_and_time(&good[..length]).is_err(), "{length} bytes");
+    }
+    let beyond = [&good[..good.len() - 8], &[0xff; 8]].concat();
+    assert!(head_and_time(&beyond).is_err(), "a time beyond the calendar");
+    assert!(name_after(&[b'e', 0xff], 1).is_err(), "a name that is no text");
+}
+
+#[test]
+fn ends_of_ranges_lie_behind_all_that_begins_so() {
+    for (start, end) in
+        [(&b"a"[..], &b"b"[..]), (b"a\xff", b"b"), (b"a\xff\xff", b"b"), (b"a\x00", b"a\x01"), (b"ab", b"ac")]
+    {
+        assert_eq!(after_all(start), end, "{start:?}");
+    }
+    let last = SourceKey { id: u32::MAX, generation: u32::MAX };
+    let (from, to) = source_range(ENTRY, last);
+    let key = named_key(ENTRY, last, "\u{10ffff}");
+    assert!(from <= key && key < to);
+    assert!(to <= tag_range(ENTRY).1, "the last source ends with its kind");
+}
+
+proptest! {
+    /// The ledger sorts as the keys of S3 do.
+    #[test]
+    fn ledger_keys_sort_as_object_keys(one in ".{0,12}", other in ".{0,12}") {
+        let stored = |key: &str| named_key(ENTRY, SOURCE, key);
+        prop_assert_eq!(stored(&one).cmp(&stored(&other)), one.as_bytes().cmp(other.as_bytes()));
+        prop_assert_eq!(name_after(&stored(&one), stored("").len()).unwrap(), one);
+    }
+
+    /// Markers of one leaf sort by time.
+    #[test]
+    fn markers_sort_by_time(head in "[a/]{0,4}", one in any_minutes(), other in any_minutes()) {
+        let (Some(first), Some(second)) = (PrefixTime::from_minutes(one), PrefixTime::from_minutes(other)) else { return Ok(()) };
+        let stored = |time| timed_key(MARKER, SOURCE, &head, time);
+        prop_assert_eq!(stored(first).cmp(&stored(second)), first.cmp(&second));
+        prop_assert_eq!(head_and_time(&stored(first)).unwrap(), (head.clone(), first));
+    }
+
+    /// A key of one kind, source and generation lies in no other's range.
+    #[test]
+    fn kinds_sources_and_generations_never_mix(
+        one in (0_usize..6, any::<u32>(), any::<u32>(), ".{0,6}"),
+        other in (0_usize..6, any::<u32>(), any::<u32>()),
+        near in any::<bool>(),
+    ) {
+        let key_of = |kind: usize, id, generation| (GENERATION_TAGS[kind], SourceKey { id, generation });
+        let (tag, source) = key_of(one.0, one.1, one.2);
+        let (other_tag, other_source) = match near {
+            true => key_of(one.0, one.1, one.2.wrapping_add(1)),
+            false => key_of(other.0, other.1, other.2),
+        };
+        let key = named_key(tag, source, &one.3);
+        let (from, to) = source_range(other_tag, other_source);
+        prop_assert_eq!(from <= key && key < to, (tag, source) == (other_tag, other_source));
+        let (from, to) = source_range(tag, source);
+        prop_assert!(from <= key && key < to);
+    }
+
+    /// Whatever bytes are stored, reading them is an error or a value.
+    #[test]
+    fn any_bytes_decode_without_panic(bytes in prop::collection::vec(any::<u8>(), 0..64), version in 0_u8..3) {
+        let versioned = [&[version][..], &bytes].concat();
+        for bytes in [&bytes, &versioned] {
+            if let Ok(entry) = decode_entry(bytes) {
+                prop_assert_eq!(&encode_entry(&entry), bytes, "one form per value");
+            }
+            let _ = decode_json::<Marker>(bytes);
+            let _ = decode_json::<SourceRecord>(bytes);
+            let _ = decode_json::<Position>(bytes);
+            let _ = head_and_time(bytes);
+            let _ = name_after(bytes, 9);
+        }
+    }
+
+    #[test]
+    fn ledger_entries_come_back(etag in ".{0,40}", records in any::<u64>(), one in 0_i64..4_000_000_000, other in -9_i64..9) {
+        let entry = LedgerEntry { etag, outcome: Outcome::Collected, records, last_modified: at(one), settled_at: at(other) };
+        prop_assert_eq!(decode_entry(&encode_entry(&entry)).unwrap(), entry);
+    }
+}

@@ -1,0 +1,188 @@
+//! Finding leaves by delimiter, and the dates that exist below a new one.
+//!
+//! A discovery only adds. It is stored, and trusted for `discover_every`, only when every page of
+//! every folder came; a failure is reported and the known leaves are swept.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+
+use super::plan::ClosingRule;
+use super::{SweepError, Sweeper, open};
+use crate::bucket::{ListPage, ListRequest};
+use crate::pattern::{Dates, Discovery, FolderQuery, Leaf, PrefixTime};
+use crate::state::{Change, LeafRecord, Marker, SourceRecord};
+
+/// What a discovery found.
+#[derive(Debug, Default)]
+pub struct Discovered {
+    /// Leaves, complete or not.
+    pub leaves: Vec<Leaf>,
+    /// Why it is not complete.
+    pub failures: Vec<SweepError>,
+}
+
+impl Sweeper {
+    /// The leaves of this sweep: known ones, and those that a discovery adds.
+    pub(super) async fn leaves(&self) -> Result<Vec<Arc<Leaf>>, SweepError> {
+        let known = self.state.leaves(self.key, None, usize::MAX)?;
+        let now = self.clock.now();
+        let trusted = self.record.discovered_at.is_some_and(|at| {
+            at <= now && (now - at).to_std().is_ok_and(|age| age < self.config.discover_every)
+        });
+        let mut leaves: Vec<(Leaf, LeafRecord)> = known
+            .into_iter()
+            .filter_map(|(head, record)| Some((self.config.pattern.leaf(&head)?, record)))
+            .collect();
+        if !trusted {
+            self.add_discovered(&mut leaves).await?;
+        }
+        Ok(leaves.into_iter().filter(|(_, record)| !record.dropped).map(|(leaf, _)| Arc::new(leaf)).collect())
+    }
+
+    async fn add_discovered(&self, leaves: &mut Vec<(Leaf, LeafRecord)>) -> Result<(), SweepError> {
+        let now = self.clock.now();
+        let mut found = self.discover().await?;
+        let mut changes = Vec::new();
+        if found.failures.is_empty() {
+            let failed = self.failed_prefixes()?;
+            for (leaf, record) in leaves.iter_mut() {
+                let present = found.leaves.iter().any(|seen| seen.head() == leaf.head());
+                let idle = self.state.markers(self.key, leaf.head())?.is_empty()
+                    && !failed.contains_key(leaf.head());
+                if record.dropped != (!present && idle) {
+                    record.dropped = !present && idle;
+                    changes.push(Change::PutLeaf(self.key, leaf.head().to_owned(), record.clone()));
+                }
+            }
+        }
+        let known: HashSet<String> = leaves.iter().map(|(leaf, _)| leaf.head().to_owned()).collect();
+        for leaf in found.leaves.drain(..).filter(|leaf| !known.contains(leaf.head())) {
+            match self.new_leaf(&leaf).await {
+                Ok((record, stored)) => {
+                    changes.extend(stored);
+                    leaves.push((leaf, record));
+                }
+                Err(SweepError::Bucket(error)) => found.failures.push(error.into()),
+                Err(error) => return Err(error),
+            }
+        }
+        if found.failures.is_empty() {
+            let record = SourceRecord { discovered_at: Some(now), stale: Vec::new(), ..self.record.clone() };
+            changes.push(self.put_source(&record));
+        }
+        for failure in &found.failures {
+            self.note_unreachable(failure);
+        }
+        self.store(changes).await
+    }
+
+    /// A leaf seen for the first time; where prefixes are no range, with the dates that exist.
+    async fn new_leaf(&self, leaf: &Leaf) -> Result<(LeafRecord, Vec<Change>), SweepError> {
+        let mut record = open::new_leaf(leaf, self.record.start);
+        let mut changes = Vec::new();
+        if leaf.pattern().step().is_some() && !leaf.pattern().is_range() {
+            // What is not due yet may still come: only older dates are known to be all.
+            let now = self.clock.now();
+            let rule = ClosingRule::of(leaf, self.config.lateness, self.close_spread);
+            let last = rule.first_not_due(leaf, now).min(leaf.time_of(now));
+            for time in self.dates(leaf, record.closed_through, last).await? {
+                let marker = Box::new(Marker::default());
+                changes.push(Change::PutMarker(self.key, leaf.head().to_owned(), time, marker));
+            }
+            record.sparse_until = Some(last);
+        }
+        changes.push(Change::PutLeaf(self.key, leaf.head().to_owned(), record.clone()));
+        Ok((record, changes))
+    }
+
+    /// Walks the wildcards left of the first date, folder by folder, in parallel.
+    async fn discover(&self) -> Result<Discovered, SweepError> {
+        let mut found = Discovered::default();
+        let mut waiting = Vec::new();
+        sort_in(self.config.pattern.discovery(), &mut found.leaves, &mut waiting);
+        let mut asking = FuturesUnordered::new();
+        loop {
+            while asking.len() < self.limits.list_concurrency
+                && let Some(query) = waiting.pop()
+            {
+                asking.push(self.folders(query));
+            }
+            match asking.next().await {
+                Some(Ok(discoveries)) => {
+                    for discovery in discoveries {
+                        sort_in(discovery, &mut found.leaves, &mut waiting);
+                    }
+                }
+                Some(Err(SweepError::Stopped)) => return Err(SweepError::Stopped),
+                Some(Err(error)) => found.failures.push(error),
+                None => break,
+            }
+        }
+        found.leaves.sort_by(|one, other| one.head().cmp(other.head()));
+        Ok(found)
+    }
+
+    async fn folders(&self, query: FolderQuery) -> Result<Vec<Discovery>, SweepError> {
+        let mut found = Vec::new();
+        self.each_page(query.prefix(), |page| {
+            found.extend(page.folders.iter().filter_map(|folder| query.accept(folder)));
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// The dates that exist below a leaf, from `first` to `last`.
+    async fn dates(
+        &self,
+        leaf: &Leaf,
+        first: PrefixTime,
+        last: PrefixTime,
+    ) -> Result<BTreeSet<PrefixTime>, SweepError> {
+        let mut times = BTreeSet::new();
+        let mut waiting: Vec<_> = leaf.dates().into_iter().collect();
+        while let Some(query) = waiting.pop() {
+            self.each_page(query.prefix(), |page| {
+                let keys = page.objects.iter().map(|object| object.key.as_str());
+                for name in page.folders.iter().map(String::as_str).chain(keys) {
+                    match query.accept(name) {
+                        Some(Dates::At(time)) if (first..=last).contains(&time) => {
+                            times.insert(time);
+                        }
+                        // Years before the start are not looked into.
+                        Some(Dates::Deeper(query)) if query.latest() >= first => waiting.push(query),
+                        Some(Dates::At(_) | Dates::Deeper(_)) | None => {}
+                    }
+                }
+            })
+            .await?;
+        }
+        Ok(times)
+    }
+
+    async fn each_page(&self, prefix: &str, mut take: impl FnMut(&ListPage)) -> Result<(), SweepError> {
+        let mut request = ListRequest {
+            prefix: prefix.to_owned(),
+            start_after: None,
+            by_folder: true,
+            token: None,
+            page_size: self.config.list_page_size,
+        };
+        loop {
+            let page = self.page(&request).await?;
+            take(&page);
+            if page.next.is_none() {
+                return Ok(());
+            }
+            request.token = page.next;
+        }
+    }
+}
+
+fn sort_in(discovery: Discovery, leaves: &mut Vec<Leaf>, waiting: &mut Vec<FolderQuery>) {
+    match discovery {
+        Discovery::Leaf(leaf) => leaves.push(leaf),
+        Discovery::Folders(query) => waiting.push(query),
+    }
+}

@@ -1,0 +1,497 @@
+//! One listing: pages of keys, merge-joined with the ledger, each key judged once.
+//!
+//! Keys and ledger both rise in byte order, so memory is a page of each. A listing that ends
+//! early, repeats or goes back is an error: what it saw moves no floor and closes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use tracing::{debug, warn};
+
+use super::plan::{Covered, LeafView, Listing, back};
+use super::report::Skip;
+use super::{Found, Pass, SweepError, Sweeper};
+use crate::bucket::{BucketError, ListPage, ListRequest, ObjectRef};
+use crate::config::{KeyOrder, OnOverwrite};
+use crate::failure::Class;
+use crate::layout;
+use crate::pattern::{PrefixTime, just_before};
+use crate::state::{Change, LedgerEntry, Outcome};
+
+/// LIST requests per page.
+const MAX_LISTS: u32 = 4;
+/// Ledger entries read at once.
+const LEDGER_PAGE: usize = 1000;
+/// A range of backlog is settled in parts of about this many new objects.
+const BACKLOG_UNIT: u64 = 10_000;
+/// Clocks that differ by more are reported.
+const MAX_SKEW: chrono::TimeDelta = chrono::TimeDelta::minutes(5);
+/// Ledger changes that one listing may bring; the rest follows with the next sweep.
+const MAX_CHANGES: usize = 10_000;
+/// Overwritten objects that are warned of one by one.
+const WARNED_OVERWRITES: usize = 20;
+
+/// What one listing saw.
+#[derive(Debug)]
+pub struct Listed {
+    /// What was listed.
+    pub listing: Listing,
+    /// The earlier of our clock and the bucket's when it began.
+    pub now: DateTime<Utc>,
+    /// What was seen of each covered prefix that has keys or ledger entries.
+    pub seen: BTreeMap<PrefixTime, Seen>,
+    /// Where a part of the backlog ended: the first prefix that is still to be listed.
+    pub next: Option<PrefixTime>,
+    /// Changes of the ledger that listing alone brings.
+    pub changes: Vec<Change>,
+}
+
+/// What a listing saw of one prefix.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// The largest key such that it and all before it are settled and old enough.
+    pub floor: Option<String>,
+    /// Keys up to there.
+    pub below_floor: u64,
+    /// A key that is not settled or too young was seen: the floor stays before it.
+    pub stopped: bool,
+    /// The largest matched key and when it was written.
+    pub newest: Option<(String, DateTime<Utc>)>,
+    /// Whether anything of it is, or will be, in the ledger.
+    pub has_entries: bool,
+}
+
+/// What becomes of a listed key.
+enum Verdict {
+    Skip(Skip),
+    Settled(LedgerEntry),
+    /// Kept by name: counted where it is tried again, unless it `waits` for another sweep.
+    Failed {
+        waits: bool,
+    },
+    New,
+}
+
+/// A listing under way.
+struct Walk<'a> {
+    view: &'a LeafView,
+    listed: Listed,
+    ledger: Cursor,
+    last_key: Option<String>,
+    new_objects: u64,
+    /// Whether the page held a key of an open prefix.
+    useful: bool,
+    limit: Option<u64>,
+}
+
+/// What follows a key or page.
+#[derive(PartialEq, Eq)]
+enum Flow {
+    On,
+    End,
+}
+
+impl Sweeper {
+    /// Runs one listing, handing new objects to `pass`. With `in_parts` it may end early, told
+    /// by [`Listed::next`].
+    pub(super) async fn list(
+        self: &Arc<Self>,
+        view: &LeafView,
+        listing: Listing,
+        pass: &Pass,
+        in_parts: bool,
+    ) -> Result<Listed, SweepError> {
+        let mut request = ListRequest {
+            prefix: listing.prefix.clone(),
+            start_after: listing.start_after.clone(),
+            by_folder: false,
+            token: None,
+            page_size: self.config.list_page_size,
+        };
+        let began = self.clock.now();
+        let mut page = self.page(&request).await?;
+        let now = self.earlier(began, page.date);
+        let mut walk = Walk {
+            view,
+            ledger: Cursor::new(&listing),
+            listed: Listed { listing, now, seen: BTreeMap::new(), next: None, changes: Vec::new() },
+            last_key: None,
+            new_objects: 0,
+            useful: false,
+            limit: in_parts.then_some(BACKLOG_UNIT),
+        };
+        loop {
+            if self.take_page(&mut walk, &page, pass).await? == Flow::End {
+                break;
+            }
+            let Some(token) = page.next.take() else { break };
+            match walk.jump() {
+                Some(start_after) => {
+                    request.token = None;
+                    request.start_after = Some(start_after);
+                }
+                None => request.token = Some(token),
+            }
+            page = self.page(&request).await?;
+        }
+        self.drain_ledger(&mut walk)?;
+        Ok(walk.listed)
+    }
+
+    /// One page, tried again while that may help.
+    pub(super) async fn page(&self, request: &ListRequest) -> Result<ListPage, SweepError> {
+        let mut tries = 0;
+        loop {
+            let permit = self.unless_stopped(self.limits.lists.acquire()).await?;
+            let error = match self.unless_stopped(self.bucket.list(request)).await? {
+                Ok(page) => return Ok(page),
+                Err(error) => error,
+            };
+            drop(permit);
+            tries += 1;
+            if !error.class.is_retryable() || tries == MAX_LISTS {
+                return Err(error.into());
+            }
+            debug!(source = self.config.name, %error, tries, "trying the LIST again");
+            let wait = self.limits.backoff.wait(tries, error.retry_after, fastrand::f64());
+            self.unless_stopped(tokio::time::sleep(wait)).await?;
+        }
+    }
+
+    fn earlier(&self, ours: DateTime<Utc>, theirs: Option<DateTime<Utc>>) -> DateTime<Utc> {
+        let Some(theirs) = theirs else { return ours };
+        if (ours - theirs).abs() > MAX_SKEW {
+            warn!(source = self.config.name, %ours, %theirs, "our clock and the bucket's differ by more than 5 minutes; the earlier one counts");
+        }
+        ours.min(theirs)
+    }
+
+    async fn take_page(
+        self: &Arc<Self>,
+        walk: &mut Walk<'_>,
+        page: &ListPage,
+        pass: &Pass,
+    ) -> Result<Flow, SweepError> {
+        walk.useful = false;
+        for object in &page.objects {
+            if walk.last_key.as_ref().is_some_and(|last| *last >= object.key) {
+                return Err(self.out_of_order(walk, &object.key).into());
+            }
+            walk.last_key = Some(object.key.clone());
+            if self.take(walk, object, pass).await? == Flow::End {
+                return Ok(Flow::End);
+            }
+        }
+        Ok(Flow::On)
+    }
+
+    fn out_of_order(&self, walk: &Walk<'_>, key: &str) -> BucketError {
+        BucketError {
+            class: Class::Unreachable,
+            operation: "LIST",
+            bucket: self.bucket_name.clone(),
+            key: walk.listed.listing.prefix.clone(),
+            message: format!(
+                "the listing is not in byte order: {key:?} came after {:?}; a directory bucket or a store without \
+                 ordered listings cannot be swept",
+                walk.last_key.as_deref().unwrap_or_default()
+            ),
+            retry_after: None,
+            source: None,
+        }
+    }
+
+    async fn take(
+        self: &Arc<Self>,
+        walk: &mut Walk<'_>,
+        object: &ObjectRef,
+        pass: &Pass,
+    ) -> Result<Flow, SweepError> {
+        let Some(time) = walk.view.leaf.prefix_of_key(&object.key) else {
+            if walk.is_past(&object.key) {
+                return Ok(Flow::End);
+            }
+            let reason = if object.key.ends_with('/') { Skip::Folder } else { Skip::Pattern };
+            self.count_skip(pass, reason);
+            return Ok(Flow::On);
+        };
+        if let Covered::Range(_, last) = walk.listed.listing.covered
+            && time > last
+        {
+            return Ok(Flow::End);
+        }
+        if !walk.view.is_open(time) {
+            self.count_skip(pass, Skip::Closed);
+            return Ok(Flow::On);
+        }
+        if !walk.listed.listing.covered.contains(time) {
+            return Ok(Flow::On); // another listing's: month=1 also lists month=10
+        }
+        if walk.is_full(time) {
+            walk.listed.next = Some(time);
+            return Ok(Flow::End);
+        }
+        walk.useful = true;
+        let verdict = self.judge(walk, object)?;
+        self.carry_out(walk, object, time, verdict, pass).await?;
+        Ok(Flow::On)
+    }
+
+    fn judge(&self, walk: &mut Walk<'_>, object: &ObjectRef) -> Result<Verdict, SweepError> {
+        let key = object.key.as_str();
+        let entry = self.ledger_entry(walk, key)?;
+        if key.ends_with('/') && object.size == 0 {
+            return Ok(Verdict::Skip(Skip::Folder));
+        }
+        if layout::is_digest(self.config.log_type, key) {
+            return Ok(Verdict::Skip(Skip::Digest));
+        }
+        if !self.config.file_pattern.is_match(key) {
+            return Ok(Verdict::Skip(Skip::Pattern));
+        }
+        let open_ended = walk.view.leaf.pattern().step().is_none();
+        if open_ended && object.last_modified < self.record.start {
+            return Ok(Verdict::Skip(Skip::BeforeStart));
+        }
+        match entry {
+            Some(entry) if entry.settles(&object.etag) => Ok(Verdict::Settled(entry)),
+            Some(entry) if !entry.delivered_nothing() => Ok(self.overwritten(walk, object, entry)),
+            Some(_) | None => match self.state.failed(self.key, key)? {
+                Some(failed) => Ok(Verdict::Failed { waits: failed.retry_at > self.clock.now() }),
+                None => Ok(Verdict::New),
+            },
+        }
+    }
+
+    /// A settled key whose ETag is another one now.
+    fn overwritten(&self, walk: &mut Walk<'_>, object: &ObjectRef, entry: LedgerEntry) -> Verdict {
+        match self.config.on_overwrite {
+            OnOverwrite::Collect => Verdict::New,
+            OnOverwrite::Ignore => {
+                let noted = walk.listed.changes.len();
+                if noted < WARNED_OVERWRITES {
+                    warn!(
+                        source = self.config.name,
+                        key = object.key,
+                        "a collected object was overwritten and is not collected again; on_overwrite = \"collect\" would"
+                    );
+                }
+                if noted < MAX_CHANGES {
+                    let entry =
+                        LedgerEntry { etag: object.etag.clone(), outcome: Outcome::Replaced, ..entry };
+                    walk.listed.changes.push(Change::PutEntry(self.key, object.key.clone(), entry));
+                }
+                Verdict::Skip(Skip::Overwritten)
+            }
+        }
+    }
+
+    async fn carry_out(
+        self: &Arc<Self>,
+        walk: &mut Walk<'_>,
+        object: &ObjectRef,
+        time: PrefixTime,
+        verdict: Verdict,
+        pass: &Pass,
+    ) -> Result<(), SweepError> {
+        let (view, now) = (walk.view, walk.listed.now);
+        let seen = walk.listed.seen.entry(time).or_default();
+        match verdict {
+            Verdict::Skip(Skip::Overwritten) => {
+                seen.stopped = true;
+                seen.has_entries = true;
+                self.count_skip(pass, Skip::Overwritten);
+            }
+            Verdict::Skip(reason) => self.count_skip(pass, reason),
+            Verdict::Settled(entry) => {
+                seen.note_settled(object, &entry, self.floor_cutoff(now));
+                self.count_skip(pass, Skip::Settled);
+            }
+            Verdict::Failed { waits } => {
+                seen.stopped = true;
+                if waits && pass.counts {
+                    self.tally(|report| report.count_waiting());
+                }
+            }
+            Verdict::New => {
+                seen.note_new(object);
+                walk.new_objects += 1;
+                let floor = view.markers.get(&time).and_then(|marker| marker.floor.as_deref());
+                let late = floor.is_some_and(|floor| object.key.as_str() <= floor);
+                let found = Found { object: object.clone(), leaf: view.leaf.clone(), time, late };
+                self.found(found, pass).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn count_skip(&self, pass: &Pass, reason: Skip) {
+        if pass.counts {
+            self.tally(|report| report.skip(reason));
+        }
+    }
+
+    /// Keys settled before this may lie below a floor.
+    fn floor_cutoff(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        (self.config.key_order == KeyOrder::Time).then(|| back(now, self.config.lateness))
+    }
+
+    fn ledger_entry(&self, walk: &mut Walk<'_>, key: &str) -> Result<Option<LedgerEntry>, SweepError> {
+        loop {
+            match walk.ledger.peek(self)? {
+                Some(head) if head.as_str() < key => {
+                    let passed = walk.ledger.take();
+                    self.absent(walk, passed);
+                }
+                Some(head) if head == key => return Ok(walk.ledger.take().map(|(_, entry)| entry)),
+                _ => return Ok(None),
+            }
+        }
+    }
+
+    /// A ledger entry whose key the listing does not have.
+    fn absent(&self, walk: &mut Walk<'_>, entry: Option<(String, LedgerEntry)>) {
+        let Some((key, _)) = entry else { return };
+        let Some(time) = walk.view.leaf.prefix_of_key(&key) else { return };
+        if !walk.listed.listing.covered.contains(time) {
+            return;
+        }
+        let open_ended = walk.view.leaf.pattern().step().is_none();
+        if open_ended && walk.listed.changes.len() < MAX_CHANGES {
+            walk.listed.changes.push(Change::DeleteEntry(self.key, key));
+        } else {
+            walk.listed.seen.entry(time).or_default().has_entries = true;
+        }
+    }
+
+    /// What the ledger holds after the last listed key, up to the end of what was covered.
+    fn drain_ledger(&self, walk: &mut Walk<'_>) -> Result<(), SweepError> {
+        let end = walk.listed.next;
+        while let Some((key, entry)) = walk.ledger.pop(self)? {
+            let time = walk.view.leaf.prefix_of_key(&key);
+            let beyond = match (&walk.listed.listing.covered, time) {
+                (Covered::Range(_, last), Some(time)) => time > *last || end.is_some_and(|end| time >= end),
+                _ => false,
+            };
+            if beyond {
+                break;
+            }
+            self.absent(walk, Some((key, entry)));
+        }
+        Ok(())
+    }
+}
+
+impl Walk<'_> {
+    /// Whether a key lies behind everything that this listing covers.
+    fn is_past(&self, key: &str) -> bool {
+        match self.listed.listing.covered {
+            Covered::Range(_, last) => {
+                let literal = self.view.leaf.prefix(last).literal;
+                key > literal.as_str() && !key.starts_with(&literal)
+            }
+            Covered::Set(_) => false,
+        }
+    }
+
+    /// Whether this part of the backlog ends before `time`, a prefix not yet begun.
+    fn is_full(&self, time: PrefixTime) -> bool {
+        let ranged = matches!(self.listed.listing.covered, Covered::Range(..));
+        ranged
+            && self.limit.is_some_and(|limit| self.new_objects >= limit)
+            && !self.listed.seen.contains_key(&time)
+    }
+
+    /// After a page without any key of an open prefix: where the next open prefix begins.
+    fn jump(&self) -> Option<String> {
+        let Covered::Range(first, last) = self.listed.listing.covered else { return None };
+        let key = self.last_key.as_deref().filter(|_| !self.useful)?;
+        let leaf = &self.view.leaf;
+        // The first prefix whose literal lies behind the key: literals rise with time.
+        let (mut low, mut high) = (first.as_minutes(), last.as_minutes().saturating_add(1));
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let time = PrefixTime::from_minutes(middle)?;
+            if leaf.prefix(time).literal.as_str() > key { high = middle } else { low = middle + 1 }
+        }
+        let behind = PrefixTime::from_minutes(low)?;
+        // The key may lie within an open prefix that holds keys of another kind first.
+        let before = leaf.previous(behind.min(leaf.next(last)));
+        if self.view.is_open(before) && key.starts_with(&leaf.prefix(before).literal) {
+            return None;
+        }
+        if behind > last {
+            return None;
+        }
+        let next = self.view.next_listed(behind);
+        let bound = just_before(&leaf.prefix(next).literal)?;
+        (next <= last && bound.as_str() > key).then_some(bound)
+    }
+}
+
+impl Seen {
+    fn note(&mut self, object: &ObjectRef) {
+        self.newest = Some((object.key.clone(), object.last_modified));
+        self.has_entries = true;
+    }
+
+    fn note_settled(&mut self, object: &ObjectRef, entry: &LedgerEntry, cutoff: Option<DateTime<Utc>>) {
+        self.note(object);
+        let old = cutoff.is_some_and(|cutoff| entry.last_modified.max(entry.settled_at) < cutoff);
+        if old && !self.stopped {
+            self.floor = Some(object.key.clone());
+            self.below_floor += 1;
+        } else {
+            self.stopped = true;
+        }
+    }
+
+    fn note_new(&mut self, object: &ObjectRef) {
+        self.note(object);
+        self.stopped = true;
+    }
+}
+
+/// The ledger beside a listing, read in pages.
+struct Cursor {
+    prefix: String,
+    after: Option<String>,
+    page: std::collections::VecDeque<(String, LedgerEntry)>,
+    ended: bool,
+}
+
+impl Cursor {
+    fn new(listing: &Listing) -> Self {
+        Cursor {
+            prefix: listing.prefix.clone(),
+            after: listing.start_after.clone(),
+            page: Default::default(),
+            ended: false,
+        }
+    }
+
+    fn peek(&mut self, sweeper: &Sweeper) -> Result<Option<&String>, SweepError> {
+        if self.page.is_empty() && !self.ended {
+            // A start before the prefix (its predecessor) means its beginning.
+            let after = self.after.as_deref().filter(|after| *after >= self.prefix.as_str());
+            let page = sweeper.state.entries_under(sweeper.key, &self.prefix, after, LEDGER_PAGE)?;
+            self.ended = page.len() < LEDGER_PAGE;
+            self.after = page.last().map(|(key, _)| key.clone());
+            self.page = page.into();
+        }
+        Ok(self.page.front().map(|(key, _)| key))
+    }
+
+    fn take(&mut self) -> Option<(String, LedgerEntry)> {
+        self.page.pop_front()
+    }
+
+    fn pop(&mut self, sweeper: &Sweeper) -> Result<Option<(String, LedgerEntry)>, SweepError> {
+        self.peek(sweeper)?;
+        Ok(self.take())
+    }
+}
+
+/// Prefixes with failed objects, by leaf.
+pub(super) type FailedPrefixes = BTreeMap<String, BTreeSet<PrefixTime>>;

@@ -1,0 +1,575 @@
+//! One scheduled pass over all open prefixes of one source.
+//!
+//! open the source → discover leaves → live pass → failed keys again → backlog ∥ live passes. A pass
+//! lists leaves in parallel, hands new objects to tasks, waits until each is settled or not, and
+//! only then moves floors and closes prefixes. What fails stays named; nothing is stepped over.
+
+mod discover;
+mod list;
+mod open;
+mod outcome;
+mod pass;
+pub mod plan;
+pub mod report;
+mod settle;
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt as _};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::bucket::metered::RequestCounts;
+use crate::bucket::{Bucket, BucketError, ObjectRef};
+use crate::clock::Clock;
+use crate::collect::Collector;
+use crate::commit::{CommitError, CommitHandle};
+use crate::config::{KeyOrder, SourceConfig};
+use crate::failure::{self, Class};
+use crate::pattern::{Leaf, PrefixTime};
+use crate::retry::Backoff;
+use crate::state::{Batch, Change, LastSweep, SourceKey, SourceRecord, State, StateError};
+use list::FailedPrefixes;
+use open::Opened;
+use pass::Pass;
+use plan::{ClosingRule, LeafView, Listing, PlanRule};
+use report::{Requests, SourceReport};
+
+/// Objects in flight at once, for the whole instance: their progress goes into one batch.
+pub const MAX_IN_FLIGHT: usize = 64;
+/// A source that refuses this many leaves, and answered none, is given up for this sweep.
+const UNREACHABLE_LEAVES: usize = 3;
+/// A source that refuses this many GETs, and answered none, is unreachable: a missing permission
+/// must not quarantine every object.
+const REFUSED_GETS: usize = 3;
+/// State keys deleted or read at once.
+const PAGE: usize = 150;
+
+/// Bounds that all sources of an instance share.
+pub struct SweepLimits {
+    /// Leaves listed at once.
+    pub list_concurrency: usize,
+    /// LIST requests under way at once.
+    pub lists: Semaphore,
+    /// GET requests under way at once.
+    pub gets: Arc<Semaphore>,
+    /// Objects between their listing and their settling.
+    pub in_flight: Arc<Semaphore>,
+    /// Waits between tries.
+    pub backoff: Backoff,
+    /// Held while a source gets its number: two new ones must not get the same.
+    opening: tokio::sync::Mutex<()>,
+}
+
+impl SweepLimits {
+    /// The limits of a configuration.
+    pub fn new(limits: &crate::config::Limits) -> Self {
+        SweepLimits {
+            list_concurrency: limits.list_concurrency,
+            lists: Semaphore::new(limits.list_concurrency),
+            gets: Arc::new(Semaphore::new(limits.get_concurrency)),
+            in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
+            backoff: Backoff::default(),
+            opening: tokio::sync::Mutex::default(),
+        }
+    }
+}
+
+/// What a sweep does with what it finds.
+pub enum Mode {
+    /// Collects it.
+    Collect(CommitHandle),
+    /// Shows it; no object is read, and the state given must be an overlay.
+    Preview(mpsc::Sender<ObjectRef>),
+}
+
+/// What a sweep needs.
+pub struct SweepContext {
+    /// The source.
+    pub config: Arc<SourceConfig>,
+    /// Its bucket; requests are counted in `counts`.
+    pub bucket: Arc<dyn Bucket>,
+    /// Requests of this sweep.
+    pub counts: Arc<RequestCounts>,
+    /// The stored state.
+    pub state: Arc<dyn State>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Shared bounds.
+    pub limits: Arc<SweepLimits>,
+    /// Over how long closings are spread.
+    pub close_spread: Duration,
+    /// Cancelled when the sweep is to end early.
+    pub stop: CancellationToken,
+    /// Collect or show.
+    pub mode: Mode,
+}
+
+/// A new object that a listing found.
+#[derive(Clone, Debug)]
+struct Found {
+    object: ObjectRef,
+    leaf: Arc<Leaf>,
+    time: PrefixTime,
+    late: bool,
+}
+
+/// Why a sweep, or a part of it, ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum SweepError {
+    /// The bucket; the rest of the sweep goes on.
+    #[error(transparent)]
+    Bucket(#[from] BucketError),
+    /// The state.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The committer.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// The sweep was asked to stop.
+    #[error("the sweep was stopped")]
+    Stopped,
+}
+
+/// One sweep of one source.
+struct Sweeper {
+    config: Arc<SourceConfig>,
+    bucket: Arc<dyn Bucket>,
+    bucket_name: Arc<str>,
+    counts: Arc<RequestCounts>,
+    state: Arc<dyn State>,
+    clock: Arc<dyn Clock>,
+    limits: Arc<SweepLimits>,
+    close_spread: Duration,
+    stop: CancellationToken,
+    mode: Mode,
+    collector: Option<Collector>,
+    key: SourceKey,
+    record: SourceRecord,
+    report: Mutex<SourceReport>,
+    in_flight: Mutex<HashSet<String>>,
+    unreachable: Mutex<Reachability>,
+}
+
+/// How many leaves, and how many GETs, were answered or refused.
+#[derive(Default)]
+struct Reachability {
+    answered: usize,
+    refused: usize,
+    gets_answered: usize,
+    gets_refused: usize,
+    /// What the first refused GET said.
+    refusal: Option<String>,
+}
+
+/// How a sweep ended.
+#[derive(Debug)]
+pub struct Swept {
+    /// What it did, also when it ended early.
+    pub report: SourceReport,
+    /// An error means that state or committer cannot go on; leaves that were unreachable stand
+    /// in the report.
+    pub ended: Result<(), SweepError>,
+}
+
+impl Swept {
+    /// A sweep that could not even begin.
+    pub fn unreachable(name: &str, error: &BucketError) -> Self {
+        let mut report = SourceReport::new(name);
+        report.unreachable.push(failure::chain(error));
+        Swept { report, ended: Ok(()) }
+    }
+}
+
+/// Sweeps a source once, without collecting: the mode is [`Mode::Preview`].
+pub async fn preview(context: SweepContext) -> Swept {
+    sweep_with(context, |_| None).await
+}
+
+/// Sweeps a source once. `make_collector` is called with the source's key once it is known.
+pub async fn sweep(context: SweepContext, make_collector: impl FnOnce(SourceKey) -> Collector) -> Swept {
+    sweep_with(context, |key| Some(make_collector(key))).await
+}
+
+async fn sweep_with(context: SweepContext, collector: impl FnOnce(SourceKey) -> Option<Collector>) -> Swept {
+    let began = Instant::now();
+    let name = context.config.name.clone();
+    match open_source(&context).await {
+        Ok((record, opened)) => {
+            let collector = collector(record.key());
+            let sweeper = Arc::new(Sweeper::new(context, record, collector));
+            let ended = match sweeper.run(opened).await {
+                Ok(()) | Err(SweepError::Stopped) => sweeper.note_end().await,
+                Err(SweepError::Bucket(error)) => {
+                    sweeper.note_unreachable(&error.into());
+                    sweeper.note_end().await
+                }
+                Err(error) => Err(error),
+            };
+            Swept { report: sweeper.final_report(began), ended }
+        }
+        Err(error) => Swept { report: SourceReport::new(&name), ended: Err(error) },
+    }
+}
+
+/// Reads the source's record, or makes it; what changed is stored before this returns.
+async fn open_source(context: &SweepContext) -> Result<(SourceRecord, Opened), SweepError> {
+    let _one_at_a_time = context.limits.opening.lock().await;
+    let known = context.state.source(&context.config.name)?;
+    let free_id = context.state.sources()?.iter().map(|(_, record)| record.id + 1).max().unwrap_or(1);
+    let (record, opened) = open::open(known, &context.config, free_id, context.clock.now());
+    if opened != Opened::AsBefore {
+        let put = Change::PutSource(context.config.name.clone(), Box::new(record.clone()));
+        store(&context.mode, &*context.state, vec![put]).await?;
+    }
+    Ok((record, opened))
+}
+
+/// Stores changes that may be repeated; a preview's state is an overlay, which keeps them.
+async fn store(mode: &Mode, state: &dyn State, changes: Vec<Change>) -> Result<(), SweepError> {
+    match mode {
+        Mode::Collect(committer) => Ok(committer.apply(changes).await?),
+        Mode::Preview(_) => Ok(state.apply(&Batch(changes))?),
+    }
+}
+
+impl Sweeper {
+    fn new(context: SweepContext, record: SourceRecord, collector: Option<Collector>) -> Self {
+        Sweeper {
+            bucket_name: context.config.bucket.name().into(),
+            report: Mutex::new(SourceReport::new(&context.config.name)),
+            config: context.config,
+            bucket: context.bucket,
+            counts: context.counts,
+            state: context.state,
+            clock: context.clock,
+            limits: context.limits,
+            close_spread: context.close_spread,
+            stop: context.stop,
+            mode: context.mode,
+            collector,
+            key: record.key(),
+            record,
+            in_flight: Mutex::default(),
+            unreachable: Mutex::default(),
+        }
+    }
+}
+
+impl Sweeper {
+    async fn run(self: &Arc<Self>, opened: Opened) -> Result<(), SweepError> {
+        self.open(opened).await?;
+        let leaves = self.leaves().await?;
+        self.tally(|report| report.leaves = leaves.len() as u64);
+        self.live_pass(&leaves, true).await?;
+        // After the first LIST: it tells whether the source is there at all.
+        self.retry_failed().await?;
+        let failed = self.failed_prefixes()?;
+        let done = CancellationToken::new();
+        let backlog = async {
+            let _done = done.clone().drop_guard();
+            stream::iter(&leaves)
+                .map(|leaf| self.backlog(leaf, &failed))
+                .buffer_unordered(self.limits.list_concurrency)
+                .fold(Ok(()), |so_far, one| async { so_far.and(one) })
+                .await
+        };
+        tokio::try_join!(backlog, self.keep_listing_live(&leaves, &done)).map(|((), ())| ())
+    }
+
+    /// New days come before backlog: while it runs, live prefixes are listed each recurrence.
+    async fn keep_listing_live(
+        self: &Arc<Self>,
+        leaves: &[Arc<Leaf>],
+        done: &CancellationToken,
+    ) -> Result<(), SweepError> {
+        if let Mode::Preview(_) = self.mode {
+            return Ok(()); // nothing is settled, so the same objects would be shown again
+        }
+        loop {
+            tokio::select! {
+                () = done.cancelled() => return Ok(()),
+                () = tokio::time::sleep(self.config.recurrence) => self.live_pass(leaves, false).await?,
+            }
+        }
+    }
+
+    /// Stores what opening changed, and does what an earlier run left to do.
+    async fn open(&self, opened: Opened) -> Result<(), SweepError> {
+        let source = &self.config.name;
+        match opened {
+            Opened::AsBefore => {}
+            Opened::New => info!(source, start = %self.record.start, "new source"),
+            Opened::Generation => {
+                let in_flight = self.state.all_progress(SourceKey {
+                    generation: self.key.generation.saturating_sub(1),
+                    ..self.key
+                })?;
+                let keys: Vec<_> = in_flight.iter().map(|(key, _)| key.as_str()).collect();
+                warn!(
+                    source,
+                    in_flight = ?keys,
+                    "bucket or pattern changed: markers are cleared, and all that matches since {} is collected",
+                    self.record.start
+                );
+            }
+            Opened::Floors => {
+                warn!(
+                    source,
+                    "timezone, file_pattern or lateness changed: floors are reset, the ledger is kept"
+                );
+            }
+        }
+        let mut record = self.record.clone();
+        let Mode::Collect(committer) = &self.mode else { return Ok(()) };
+        for (head, time) in self.state.cleanups(self.key)? {
+            if let Some(leaf) = self.config.pattern.leaf(&head) {
+                committer.clean_up(self.key, leaf, time).await?;
+            }
+        }
+        while let Some(generation) = record.stale.first().copied() {
+            let old = SourceKey { generation, ..self.key };
+            let keys = self.state.stale_keys(old, PAGE)?;
+            if keys.is_empty() {
+                record.stale.remove(0);
+                committer.apply(vec![self.put_source(&record)]).await?;
+            }
+            committer.apply(keys.into_iter().map(Change::DeleteStale).collect()).await?;
+        }
+        Ok(())
+    }
+
+    async fn store(&self, changes: Vec<Change>) -> Result<(), SweepError> {
+        store(&self.mode, &*self.state, changes).await
+    }
+
+    fn put_source(&self, record: &SourceRecord) -> Change {
+        Change::PutSource(self.config.name.clone(), Box::new(record.clone()))
+    }
+
+    /// Tries the keys again, by name, that failed in earlier sweeps.
+    async fn retry_failed(self: &Arc<Self>) -> Result<(), SweepError> {
+        let pass = Pass::new(true);
+        let (now, mut after) = (self.clock.now(), None);
+        loop {
+            let page = self.state.all_failed(self.key, after.as_deref(), PAGE)?;
+            let full = page.len() == PAGE;
+            after = page.last().map(|(key, _)| key.clone());
+            for (key, failed) in page {
+                let Some(leaf) = self.config.pattern.leaf(&failed.leaf) else { continue };
+                if failed.retry_at <= now
+                    && failed.sweep != self.record.sweeps
+                    && let Err(error) = self.retry(key, failed, leaf, &pass).await
+                {
+                    return self.end_early(&pass, error).await;
+                }
+            }
+            if !full {
+                break;
+            }
+        }
+        self.wait(&pass).await.map(|_| ())
+    }
+
+    fn failed_prefixes(&self) -> Result<FailedPrefixes, SweepError> {
+        let (mut failed, mut after) = (FailedPrefixes::new(), None);
+        loop {
+            let page = self.state.all_failed(self.key, after.as_deref(), PAGE)?;
+            let full = page.len() == PAGE;
+            after = page.last().map(|(key, _)| key.clone());
+            for (_, object) in page {
+                failed.entry(object.leaf).or_default().insert(object.time);
+            }
+            if !full {
+                return Ok(failed);
+            }
+        }
+    }
+
+    /// Lists the live prefixes of all leaves and settles what that allows. Keys that were counted
+    /// by an earlier pass are counted again only when they are new.
+    async fn live_pass(self: &Arc<Self>, leaves: &[Arc<Leaf>], is_first: bool) -> Result<(), SweepError> {
+        let (pass, failed) = (Pass::new(is_first), self.failed_prefixes()?);
+        let listed = stream::iter(leaves)
+            .map(|leaf| self.list_live(leaf, &failed, &pass))
+            .buffer_unordered(self.limits.list_concurrency)
+            .fold(Ok(Vec::new()), |all, one| async {
+                let mut all: Vec<_> = all?;
+                all.extend(one?);
+                Ok::<_, SweepError>(all)
+            })
+            .await;
+        match listed {
+            Ok(listed) => self.settle_pass(&pass, listed).await,
+            Err(error) => self.end_early(&pass, error).await,
+        }
+    }
+
+    /// A sweep that stops lets its objects end or checkpoint first.
+    async fn end_early(&self, pass: &Pass, error: SweepError) -> Result<(), SweepError> {
+        self.wait(pass).await?;
+        Err(error)
+    }
+
+    async fn list_live(
+        self: &Arc<Self>,
+        leaf: &Arc<Leaf>,
+        failed: &FailedPrefixes,
+        pass: &Pass,
+    ) -> Result<Option<(LeafView, Vec<list::Listed>)>, SweepError> {
+        let view = self.view(leaf, failed)?;
+        let plan = plan::plan(&view, self.clock.now(), &self.plan_rule(leaf));
+        let mut listed = Vec::new();
+        for listing in plan.live {
+            if let Some(one) = self.list_or_note(&view, listing, pass, false).await? {
+                listed.push(one);
+            }
+        }
+        Ok(Some((view, listed)))
+    }
+
+    /// Lists what is long overdue of one leaf, a part at a time, each settled before the next.
+    async fn backlog(self: &Arc<Self>, leaf: &Arc<Leaf>, failed: &FailedPrefixes) -> Result<(), SweepError> {
+        let view = self.view(leaf, failed)?;
+        let plan = plan::plan(&view, self.clock.now(), &self.plan_rule(leaf));
+        for listing in plan.backlog {
+            let mut part = Some(listing);
+            while let Some(listing) = part.take() {
+                let (pass, view) = (Pass::new(true), self.view(leaf, &self.failed_prefixes()?)?);
+                let listed = match self.list_or_note(&view, listing, &pass, true).await {
+                    Ok(listed) => listed,
+                    Err(error) => return self.end_early(&pass, error).await,
+                };
+                let Some(listed) = listed else {
+                    self.wait(&pass).await?;
+                    break;
+                };
+                part = plan::rest(&view, &listed.listing, listed.next);
+                self.settle_pass(&pass, vec![(view, vec![listed])]).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A listing that fails is reported; the other leaves go on.
+    async fn list_or_note(
+        self: &Arc<Self>,
+        view: &LeafView,
+        listing: Listing,
+        pass: &Pass,
+        in_parts: bool,
+    ) -> Result<Option<list::Listed>, SweepError> {
+        if self.is_given_up() {
+            return Ok(None);
+        }
+        match self.list(view, listing, pass, in_parts).await {
+            Ok(listed) => {
+                self.reachability().answered += 1;
+                Ok(Some(listed))
+            }
+            Err(SweepError::Bucket(error)) => {
+                self.reachability().refused += usize::from(error.class == Class::Unreachable);
+                self.note_unreachable(&error.into());
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn view(&self, leaf: &Arc<Leaf>, failed: &FailedPrefixes) -> Result<LeafView, SweepError> {
+        let record = match self.state.leaf(self.key, leaf.head())? {
+            Some(record) => record,
+            None => open::new_leaf(leaf, self.record.start),
+        };
+        let epoch = self.record.floor_epoch;
+        let markers = self.state.markers(self.key, leaf.head())?;
+        Ok(LeafView {
+            leaf: leaf.clone(),
+            record,
+            markers: markers.into_iter().map(|(time, marker)| (time, open::current(marker, epoch))).collect(),
+            failed: failed.get(leaf.head()).cloned().unwrap_or_default(),
+        })
+    }
+
+    fn plan_rule(&self, leaf: &Leaf) -> PlanRule {
+        PlanRule {
+            closing: ClosingRule::of(leaf, self.config.lateness, self.close_spread),
+            floors: self.config.key_order == KeyOrder::Time,
+            reconcile_every: self.config.reconcile_every,
+            page_size: self.config.list_page_size,
+        }
+    }
+
+    /// Waits for something, unless the sweep is asked to stop.
+    async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Result<T, SweepError> {
+        tokio::select! {
+            biased;
+            () = self.stop.cancelled() => Err(SweepError::Stopped),
+            done = work => Ok(done),
+        }
+    }
+
+    fn note_unreachable(&self, error: &SweepError) {
+        let text = failure::chain(error);
+        warn!(source = self.config.name, error = text, "a part of the source could not be listed");
+        self.tally(|report| report.unreachable.push(text));
+    }
+
+    fn is_given_up(&self) -> bool {
+        let seen = self.reachability();
+        seen.answered == 0 && seen.refused >= UNREACHABLE_LEAVES
+    }
+
+    fn reachability(&self) -> std::sync::MutexGuard<'_, Reachability> {
+        self.unreachable.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn tally(&self, count: impl FnOnce(&mut SourceReport)) {
+        count(&mut self.report.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn final_report(&self, began: Instant) -> SourceReport {
+        self.tally(|report| report.finish(Requests::of(&self.counts), began.elapsed()));
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether every LIST or every GET was refused: then it is the source, not the objects.
+    fn refuses_all(&self) -> Result<bool, StateError> {
+        let (lists_refused, gets_answered, gets_refused) = {
+            let seen = self.reachability();
+            (seen.answered == 0 && seen.refused > 0, seen.gets_answered, seen.gets_refused)
+        };
+        if gets_answered > 0 || (gets_refused == 0 && !lists_refused) {
+            return Ok(false);
+        }
+        let failed_before = self.state.all_failed(self.key, None, REFUSED_GETS)?.len();
+        Ok(lists_refused || gets_refused >= REFUSED_GETS || failed_before >= REFUSED_GETS)
+    }
+
+    /// Stores how the sweep ended, for `status`.
+    async fn note_end(&self) -> Result<(), SweepError> {
+        let refusal = self.reachability().refusal.take();
+        if let Some(refusal) = refusal
+            && self.refuses_all()?
+        {
+            self.tally(|report| {
+                if report.unreachable.is_empty() {
+                    report.unreachable.push(format!("every GET was refused: {refusal}"));
+                }
+            });
+        }
+        let mut last = LastSweep { at: self.clock.now(), records: 0, collected: 0, unreachable: None };
+        self.tally(|report| {
+            last.records = report.records;
+            last.collected = report.objects.collected;
+            last.unreachable = report.unreachable.first().cloned();
+        });
+        let stored = self.state.source(&self.config.name)?.unwrap_or_else(|| self.record.clone());
+        let sweeps = self.record.sweeps + 1;
+        self.store(vec![self.put_source(&SourceRecord { last_sweep: Some(last), sweeps, ..stored })]).await
+    }
+}

@@ -1,0 +1,338 @@
+//! From how collecting an object ended to what is stored and counted: one rule per class.
+
+use std::time::Duration;
+
+use tracing::{debug, warn};
+
+use super::report::Skip;
+use super::{Found, SweepError, Sweeper};
+use crate::bucket::{ListRequest, ObjectRef};
+use crate::collect::{Collected, Collector, Ending, Work};
+use crate::commit::{CommitError, ObjectId, Settlement};
+use crate::config::OnOverwrite;
+use crate::failure::{Class, Failure};
+use crate::state::{Change, FailedObject, LedgerEntry, Outcome, Progress, Quarantined};
+
+/// An archived object is looked at again after this long.
+const ARCHIVED_RETRY: Duration = Duration::from_secs(24 * 3600);
+/// How often a key may change under our hands before it waits for the next sweep.
+const MAX_REPLACED: u32 = 3;
+
+/// One object that is being worked on.
+struct Job<'a> {
+    found: &'a Found,
+    failed: Option<&'a FailedObject>,
+    /// Whether the state holds progress of it.
+    resumed: bool,
+}
+
+impl Sweeper {
+    /// Works on one object until it is settled or kept by name; `false` when it was neither (a
+    /// stop, or an unreachable source).
+    pub(super) async fn work(
+        &self,
+        mut found: Found,
+        failed: Option<FailedObject>,
+    ) -> Result<bool, CommitError> {
+        let Some(collector) = &self.collector else { return Ok(false) };
+        let resume = self.state.progress(self.key, &found.object.key)?;
+        let resumed = resume.is_some();
+        let mut collected = match resume {
+            // It was overwritten between an earlier run's records and this one.
+            Some(begun) if begun.etag != found.object.etag => Collected {
+                ending: Ending::Failed(Failure::new(Class::Replaced, "overwritten while it was collected")),
+                progress: begun,
+                work: Work::default(),
+            },
+            resume => self.collect(collector, &found.object, resume).await?,
+        };
+        for _ in 0..MAX_REPLACED {
+            let Ending::Failed(Failure { class: Class::Replaced, .. }) = collected.ending else { break };
+            let job = Job { found: &found, failed: failed.as_ref(), resumed };
+            match self.successor(&job, &collected).await? {
+                Successor::Collect(object, resume) => {
+                    found.object = object;
+                    collected = self.collect(collector, &found.object, resume).await?;
+                }
+                Successor::Settled => return Ok(true),
+                Successor::Unknown(failure) => collected.ending = Ending::Failed(failure),
+            }
+        }
+        self.settle_object(&Job { found: &found, failed: failed.as_ref(), resumed }, collected).await
+    }
+
+    async fn collect(
+        &self,
+        collector: &Collector,
+        object: &ObjectRef,
+        resume: Option<Progress>,
+    ) -> Result<Collected, CommitError> {
+        if let Some(ending) = self.without_get(object) {
+            return Ok(Collected {
+                ending,
+                progress: collector.progress(object, resume),
+                work: Work::default(),
+            });
+        }
+        let collected = collector.collect(object, resume).await?;
+        self.note_answer(&collected.ending);
+        let work = collected.work;
+        self.tally(|report| {
+            report.records += work.records;
+            report.dead_letters += work.dead_letters;
+            report.bytes.read += work.read;
+            report.bytes.inflated += work.inflated;
+            report.bytes.written += work.written;
+        });
+        Ok(collected)
+    }
+
+    /// What is known of an object without reading it.
+    fn without_get(&self, object: &ObjectRef) -> Option<Ending> {
+        let failed = |class, reason| Some(Ending::Failed(Failure::new(class, reason)));
+        if object.archived {
+            return failed(Class::Archived, "the object lies in an archive storage class; restore it");
+        }
+        if object.size > 0 {
+            return None;
+        }
+        if self.bucket.may_be_unfinished(object.last_modified, self.clock.now()) {
+            return failed(Class::Transient, "the file is empty, and may still be written");
+        }
+        Some(Ending::Complete)
+    }
+
+    /// Counts whether the source lets us read at all.
+    fn note_answer(&self, ending: &Ending) {
+        let mut seen = self.reachability();
+        match ending {
+            Ending::Failed(failure) if failure.class == Class::Object => {
+                seen.gets_refused += 1;
+                seen.refusal.get_or_insert_with(|| failure.reason.clone());
+            }
+            Ending::Failed(failure) if failure.class == Class::Unreachable => {}
+            Ending::Failed(_) | Ending::Complete | Ending::Stopped => seen.gets_answered += 1,
+        }
+    }
+
+    async fn settle_object(&self, job: &Job<'_>, collected: Collected) -> Result<bool, CommitError> {
+        let Collected { ending, progress, work } = collected;
+        let key = &job.found.object.key;
+        match ending {
+            Ending::Stopped => {
+                self.tally(|report| report.skip_known(Skip::Stopped));
+                Ok(false)
+            }
+            Ending::Complete => {
+                let outcome = if progress.ordinal == 0 { Outcome::Empty } else { Outcome::Collected };
+                self.put_entry(job, outcome, &progress, None).await?;
+                self.tally(|report| match outcome {
+                    Outcome::Empty => report.objects.empty += 1,
+                    _ => {
+                        report.objects.collected += 1;
+                        report.objects.late += u64::from(job.found.late);
+                    }
+                });
+                debug!(source = self.config.name, key, records = progress.delivered, "settled");
+                Ok(true)
+            }
+            Ending::Failed(failure) => match failure.class {
+                Class::Content => self.quarantine(job, &failure, &progress, work.gets).await,
+                Class::Object if self.attempts(job)? >= self.config.max_attempts => {
+                    self.quarantine(job, &failure, &progress, work.gets).await
+                }
+                Class::Object | Class::Transient | Class::Archived | Class::Replaced => {
+                    self.keep_by_name(job, &failure).await
+                }
+                Class::Gone => {
+                    self.put_entry(job, Outcome::Gone, &progress, None).await?;
+                    self.tally(|report| report.skip_known(Skip::Gone));
+                    Ok(true)
+                }
+                Class::Unreachable => {
+                    self.tally(|report| {
+                        report.objects.failed += 1;
+                        report.fail(key, &failure);
+                    });
+                    self.note_refused(&failure);
+                    Ok(false)
+                }
+            },
+        }
+    }
+
+    /// Sweeps that tried this object, this one included unless the whole source refuses.
+    fn attempts(&self, job: &Job<'_>) -> Result<u32, CommitError> {
+        let before = job.failed.map_or(0, |failed| failed.attempts);
+        Ok(before.saturating_add(u32::from(!self.refuses_all()?)))
+    }
+
+    async fn quarantine(
+        &self,
+        job: &Job<'_>,
+        failure: &Failure,
+        progress: &Progress,
+        gets: u32,
+    ) -> Result<bool, CommitError> {
+        let object = &job.found.object;
+        warn!(source = self.config.name, key = object.key, reason = failure.reason, "quarantined");
+        let quarantined = Quarantined {
+            source: self.config.name.clone(),
+            bucket: object.bucket.to_string(),
+            key: object.key.clone(),
+            etag: object.etag.clone(),
+            class: failure.class.word().to_owned(),
+            reason: failure.reason.clone(),
+            offset: progress.offset,
+            records: progress.delivered,
+            attempts: gets.max(self.attempts(job)?),
+            at: self.clock.now(),
+        };
+        self.put_entry(job, Outcome::Quarantined, progress, Some(quarantined)).await?;
+        self.tally(|report| {
+            report.objects.quarantined += 1;
+            report.fail(&object.key, failure);
+        });
+        Ok(true)
+    }
+
+    async fn keep_by_name(&self, job: &Job<'_>, failure: &Failure) -> Result<bool, CommitError> {
+        let object = &job.found.object;
+        let now = self.clock.now();
+        let wait = if failure.class == Class::Archived { ARCHIVED_RETRY } else { Duration::ZERO };
+        let failed = FailedObject {
+            etag: object.etag.clone(),
+            size: object.size,
+            last_modified: object.last_modified,
+            archived: failure.class == Class::Archived,
+            leaf: job.found.leaf.head().to_owned(),
+            time: job.found.time,
+            class: failure.class.word().to_owned(),
+            reason: failure.reason.clone(),
+            attempts: self.attempts(job)?,
+            sweep: self.record.sweeps,
+            retry_at: now + wait,
+        };
+        warn!(
+            source = self.config.name,
+            key = object.key,
+            class = failure.class.word(),
+            reason = failure.reason,
+            "failed; it is tried again"
+        );
+        let changes = vec![Change::PutFailed(self.key, object.key.clone(), Box::new(failed))];
+        self.settle_with(job, changes, true).await?;
+        self.tally(|report| {
+            report.objects.failed += 1;
+            report.fail(&object.key, failure);
+        });
+        Ok(true)
+    }
+
+    async fn put_entry(
+        &self,
+        job: &Job<'_>,
+        outcome: Outcome,
+        progress: &Progress,
+        quarantined: Option<Quarantined>,
+    ) -> Result<(), CommitError> {
+        let object = &job.found.object;
+        let entry = LedgerEntry {
+            etag: object.etag.clone(),
+            outcome,
+            records: progress.delivered,
+            last_modified: object.last_modified,
+            settled_at: self.clock.now(),
+        };
+        let mut changes = vec![Change::PutEntry(self.key, object.key.clone(), entry)];
+        if job.failed.is_some() {
+            changes.push(Change::DeleteFailed(self.key, object.key.clone()));
+        }
+        if job.resumed {
+            changes.push(Change::DeleteProgress(self.key, object.key.clone()));
+        }
+        changes.extend(quarantined.map(|object| Change::PutQuarantined(self.key.id, Box::new(object))));
+        self.settle_with(job, changes, false).await
+    }
+
+    async fn settle_with(
+        &self,
+        job: &Job<'_>,
+        changes: Vec<Change>,
+        keep_progress: bool,
+    ) -> Result<(), CommitError> {
+        let Some(collector) = &self.collector else { return Err(CommitError::Stopped) };
+        let object = ObjectId { source: self.key, key: job.found.object.key.clone() };
+        collector.committer.settle(Settlement { object, changes, keep_progress }).await
+    }
+
+    fn note_refused(&self, failure: &Failure) {
+        self.tally(|report| {
+            if report.unreachable.is_empty() {
+                report.unreachable.push(failure.reason.clone());
+            }
+        });
+    }
+
+    /// What took the place of a replaced object. Where nothing of the old one was delivered, the
+    /// new one is the first that we get, and is collected whatever `on_overwrite` says.
+    async fn successor(&self, job: &Job<'_>, collected: &Collected) -> Result<Successor, CommitError> {
+        let key = &job.found.object.key;
+        let request = ListRequest { prefix: key.clone(), page_size: 1, ..ListRequest::default() };
+        let page = match self.page(&request).await {
+            Ok(page) => page,
+            Err(SweepError::Bucket(error)) => {
+                return Ok(Successor::Unknown(Failure::new(Class::Transient, crate::failure::chain(&error))));
+            }
+            Err(SweepError::Commit(error)) => return Err(error),
+            Err(SweepError::State(error)) => return Err(error.into()),
+            Err(SweepError::Stopped) => {
+                return Ok(Successor::Unknown(Failure::new(
+                    Class::Transient,
+                    "stopped while its key was listed again",
+                )));
+            }
+        };
+        let Some(object) = page.objects.into_iter().find(|object| object.key == *key) else {
+            return Ok(Successor::Unknown(Failure::new(Class::Gone, "deleted after it was listed")));
+        };
+        let delivered = collected.progress.delivered + collected.progress.dead_letters;
+        if self.bucket.may_be_unfinished(object.last_modified, self.clock.now()) {
+            // A file that grew while it was read: what was delivered is its beginning.
+            let resume = Progress { etag: object.etag.clone(), ..collected.progress.clone() };
+            return Ok(Successor::Collect(object, Some(resume)));
+        }
+        if delivered > 0 && self.config.on_overwrite == OnOverwrite::Ignore {
+            warn!(
+                source = self.config.name,
+                key,
+                records = delivered,
+                "overwritten while it was collected; the new object is ignored"
+            );
+            let mut progress = collected.progress.clone();
+            progress.etag = object.etag.clone();
+            let found = Found { object, ..job.found.clone() };
+            self.put_entry(&Job { found: &found, ..*job }, Outcome::Replaced, &progress, None).await?;
+            self.tally(|report| report.skip_known(Skip::Replaced));
+            return Ok(Successor::Settled);
+        }
+        self.tally(|report| {
+            report.skip_known(Skip::Replaced);
+            report.objects.listed += 1;
+        });
+        Ok(Successor::Collect(object, None))
+    }
+}
+
+/// What follows a replaced object.
+enum Successor {
+    /// Collect this one, after what its beginning delivered already.
+    Collect(ObjectRef, Option<Progress>),
+    /// The key is settled.
+    Settled,
+    /// The key could not be looked at, or holds nothing.
+    Unknown(Failure),
+}
+
+#[cfg(test)]
+mod tests;

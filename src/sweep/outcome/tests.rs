@@ -1,0 +1,245 @@
+//! What becomes of one object, by how its GETs end: what is stored, counted and delivered, and
+//! what the next sweep does.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio_util::sync::CancellationToken;
+
+use super::super::report::SourceReport;
+use super::super::{Mode, SweepContext, SweepLimits, sweep};
+use super::*;
+use crate::bucket::Bucket;
+use crate::bucket::metered::RequestCounts;
+use crate::clock::FixedClock;
+use crate::collect::CollectSettings;
+use crate::commit::fakes::{Bench, SOURCE, settings};
+use crate::config::{self, Config};
+use crate::decode::inflate::{FileType, InflateLimits};
+use crate::encode::{Encoder, Origin};
+use crate::record::{LogType, Record};
+use crate::retry::Backoff;
+use crate::testing::{Fault, FaultyBucket, MemoryBucket, When};
+
+const KEY: &str = "a/2024/03/10/k.json";
+
+struct Plain;
+
+impl Encoder for Plain {
+    fn encode(&self, record: &Record<'_>, _: &Origin<'_>, out: &mut Vec<u8>) {
+        out.extend_from_slice(record.raw());
+        out.push(b'\n');
+    }
+}
+
+fn object(records: &[u32]) -> String {
+    let records: Vec<_> = records.iter().map(|number| format!("{{\"n\":{number}}}")).collect();
+    format!("{{\"Records\":[{}]}}", records.join(","))
+}
+
+/// A source with one bucket, swept as often as a test likes.
+struct Rig {
+    bench: Bench,
+    memory: MemoryBucket,
+    faulty: FaultyBucket<MemoryBucket>,
+    config: Config,
+    now: DateTime<Utc>,
+}
+
+impl Rig {
+    fn new(body: &str, extra: &str) -> Self {
+        let text = format!(
+            "state_dir = \"/s\"\n[sink]\ntype = \"stdout\"\n[[source]]\nname = \"main\"\nlog_type = \"cloudtrail\"\n\
+             bucket = \"acme\"\nprefix = \"a/{{YYYY}}/{{mm}}/{{dd}}\"\nfile_pattern = '.*'\n{extra}\n"
+        );
+        let now: DateTime<Utc> = "2024-03-10T12:00:00Z".parse().expect("an instant");
+        let memory = MemoryBucket::new("acme");
+        memory.put(KEY, body.to_owned(), now);
+        Rig {
+            bench: Bench::new(settings()),
+            faulty: FaultyBucket::new(memory.clone(), "acme"),
+            memory,
+            config: config::parse(PathBuf::from("/c.toml"), &text).expect("a good configuration"),
+            now,
+        }
+    }
+
+    async fn sweep(&self) -> SourceReport {
+        let bucket: Arc<dyn Bucket> = Arc::new(self.faulty.clone());
+        let limits = Arc::new(SweepLimits::new(&self.config.limits));
+        let context = SweepContext {
+            config: Arc::new(self.config.sources[0].clone()),
+            bucket: bucket.clone(),
+            counts: Arc::new(RequestCounts::default()),
+            state: self.bench.state.clone(),
+            clock: Arc::new(FixedClock(self.now)),
+            limits: limits.clone(),
+            close_spread: Duration::ZERO,
+            stop: CancellationToken::new(),
+            mode: Mode::Collect(self.bench.handle.clone()),
+        };
+        let committer = self.bench.handle.clone();
+        let clock = Arc::new(FixedClock(self.now));
+        let swept = sweep(context, move |source| Collector {
+            settings: CollectSettings {
+                source_name: "main".into(),
+                source,
+                log_type: LogType::CloudTrail,
+                file_type: FileType::Auto,
+                max_record_bytes: 1 << 20,
+                inflate: InflateLimits { max_object_bytes: 1 << 30, max_ratio: 1000 },
+                backoff: Backoff::default(),
+            },
+            bucket,
+            encoder: Arc::new(Plain),
+            committer,
+            clock,
+            gets: limits.gets.clone(),
+            stop: CancellationToken::new(),
+        })
+        .await;
+        swept.ended.expect("state and committer work");
+        swept.report
+    }
+
+    /// The outcome in the ledger, the class and attempts among the failed, the attempts of the
+    /// quarantined.
+    fn stored(&self) -> (Option<Outcome>, Option<(String, u32)>, Option<u32>) {
+        let state = &self.bench.state;
+        let failed = state.failed(SOURCE, KEY).expect("read");
+        let quarantined = state.quarantine(None, 1).expect("read").pop();
+        (
+            state.entry(SOURCE, KEY).expect("read").map(|entry| entry.outcome),
+            failed.map(|failed| (failed.class, failed.attempts)),
+            quarantined.map(|(_, object)| object.attempts),
+        )
+    }
+
+    fn delivered(&self) -> String {
+        self.bench.script.durable_text().replace('\n', "")
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_class_has_its_rule() {
+    use Outcome::{Collected, Empty, Gone, Quarantined};
+    let good = object(&[1, 2]);
+    let failed = |class: &str, attempts| Some((class.to_owned(), attempts));
+    let all = "{\"n\":1}{\"n\":2}";
+    let cases = [
+        ("collected", good.clone(), None, (Some(Collected), None, None), all),
+        ("no bytes", String::new(), None, (Some(Empty), None, None), ""),
+        ("no records", object(&[]), None, (Some(Empty), None, None), ""),
+        ("deleted meanwhile", good.clone(), Some(Fault::Fail(Class::Gone)), (Some(Gone), None, None), ""),
+        ("refused", good.clone(), Some(Fault::Fail(Class::Object)), (None, failed("object", 1), None), ""),
+        (
+            "not now",
+            good.clone(),
+            Some(Fault::Fail(Class::Transient)),
+            (None, failed("transient", 1), None),
+            "",
+        ),
+        ("no access at all", good.clone(), Some(Fault::Fail(Class::Unreachable)), (None, None, None), ""),
+        ("damaged", good.replace("]}", "]oops"), None, (Some(Quarantined), None, Some(2)), all),
+    ];
+    for (name, body, fault, want, delivered) in cases {
+        let rig = Rig::new(&body, "");
+        if let Some(fault) = fault {
+            rig.faulty.on_get(When::Always, fault);
+        }
+        let report = rig.sweep().await;
+        assert_eq!((rig.stored(), rig.delivered().as_str()), (want.clone(), delivered), "{name}");
+        let objects = &report.objects;
+        let skipped: u64 = objects.skipped.values().sum();
+        let ended = objects.collected + objects.empty + objects.failed + objects.quarantined + skipped;
+        assert_eq!((objects.listed, ended), (1, 1), "{name}: listed, and ended in one way: {objects:?}");
+        let failing = objects.failed + objects.quarantined;
+        assert_eq!((report.has_failures(), report.failures.len() as u64), (failing > 0, failing), "{name}");
+        assert_eq!(report.unreachable.is_empty(), name != "no access at all", "{name}");
+
+        // the next sweep: what is settled stays, what is not is collected
+        rig.faulty.heal();
+        let report = rig.sweep().await;
+        // What was gone and is there again was never delivered.
+        let is_settled = want.0.is_some_and(|outcome| outcome != Gone);
+        assert_eq!(report.objects.collected, u64::from(!is_settled), "{name}: the next sweep");
+        let expected = if is_settled { delivered } else { all };
+        assert_eq!(rig.delivered(), expected, "{name}: each record once");
+        let outcome = want.0.filter(|outcome| *outcome != Gone).unwrap_or(Collected);
+        assert_eq!((rig.stored().0, rig.stored().1), (Some(outcome), None), "{name}: the next sweep");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_object_is_quarantined_after_its_attempts() {
+    let rig = Rig::new(&object(&[1]), "max_attempts = 3");
+    rig.faulty.on_get(When::Always, Fault::Fail(Class::Object));
+    for attempt in 1..3 {
+        assert_eq!(rig.sweep().await.objects.failed, 1);
+        assert_eq!(rig.stored(), (None, Some(("object".into(), attempt)), None));
+    }
+    assert_eq!(rig.sweep().await.objects.quarantined, 1);
+    assert_eq!(rig.stored(), (Some(Outcome::Quarantined), None, Some(3)));
+    let report = rig.sweep().await;
+    assert_eq!((report.objects.quarantined, report.has_failures()), (0, false), "told once");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_archived_object_is_looked_at_daily_and_is_no_failure_of_a_run() {
+    let mut rig = Rig::new(&object(&[1]), "");
+    rig.memory.set_archived(KEY, true);
+    let report = rig.sweep().await;
+    assert_eq!((report.objects.failed, report.has_failures()), (1, false));
+    assert_eq!(rig.memory.counts().get(), 0, "the listing told, no GET was made");
+    rig.memory.set_archived(KEY, false);
+    rig.now += TimeDelta::hours(23);
+    assert_eq!(rig.sweep().await.objects.collected, 0, "not before a day is over");
+    rig.now += TimeDelta::hours(2);
+    assert_eq!(rig.sweep().await.objects.collected, 1);
+    assert_eq!((rig.stored().1, rig.delivered().as_str()), (None, "{\"n\":1}"));
+}
+
+/// The key is overwritten between its LIST and its GET, or between two GETs of it.
+#[tokio::test(start_paused = true)]
+async fn an_object_that_was_replaced_follows_on_overwrite() {
+    let (old, new) = (object(&[1, 2]), object(&[7]));
+    let first_of_old = (old.find("}").expect("a record") + 2) as u64;
+    for (name, extra, cut, delivered, outcome) in [
+        ("nothing of the old one was delivered", "", None, "{\"n\":7}", Outcome::Collected),
+        ("a record was: the new one is ignored", "", Some(first_of_old), "{\"n\":1}", Outcome::Replaced),
+        (
+            "a record was, and new ones are wanted",
+            "on_overwrite = \"collect\"",
+            Some(first_of_old),
+            "{\"n\":1}{\"n\":7}",
+            Outcome::Collected,
+        ),
+    ] {
+        let rig = Rig::new(&old, extra);
+        let (memory, body, now) = (rig.memory.clone(), new.clone(), rig.now);
+        let overwrite = Fault::before(move || drop(memory.put(KEY, body.clone(), now)));
+        if let Some(cut) = cut {
+            rig.faulty.on_get(When::Nth(1), Fault::CutBody(cut)).on_get(When::Nth(2), overwrite);
+        } else {
+            rig.faulty.on_get(When::Nth(1), overwrite);
+        }
+        rig.sweep().await;
+        assert_eq!((rig.stored().0, rig.delivered().as_str()), (Some(outcome), delivered), "{name}");
+        rig.sweep().await;
+        assert_eq!(rig.delivered(), delivered, "{name}: the next sweep adds nothing");
+        assert_eq!(rig.bench.state.all_progress(SOURCE).expect("read"), [], "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_do_not_count_while_the_source_is_unreachable() {
+    let rig = Rig::new(&object(&[1]), "max_attempts = 3");
+    rig.faulty.on_get(When::Always, Fault::Fail(Class::Object));
+    rig.sweep().await;
+    rig.faulty.on_list(When::Always, Fault::Fail(Class::Unreachable));
+    for _ in 0..4 {
+        assert_eq!(rig.sweep().await.unreachable.len(), 1);
+        assert_eq!(rig.stored(), (None, Some(("object".into(), 1)), None));
+    }
+}

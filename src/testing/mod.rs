@@ -1,0 +1,12 @@
+//! Fakes for tests, examples and benchmarks; release builds leave them out.
+//!
+//! [`MemoryBucket`] counts its requests, [`FaultyBucket`] fails scripted calls of another
+//! bucket, [`S3Server`] speaks S3 over HTTP on a loopback port.
+
+mod faulty;
+mod memory;
+mod server;
+
+pub use faulty::{CallMatcher, Fault, FaultyBucket, When};
+pub use memory::{Call, MemoryBucket, StoredObject};
+pub use server::{S3Server, ServerFault};
