@@ -1,0 +1,17 @@
+//! One test binary; each module is a suite.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+mod boundaries;
+mod bucket_contract;
+mod cli;
+mod codec;
+mod config;
+mod cost;
+mod end_to_end;
+mod fixtures;
+mod model;
+mod pattern_docs;
+mod quickstart;
+mod state;
+mod world;

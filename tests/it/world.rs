@@ -1,0 +1,214 @@
+//! A world for sweeps: a bucket in memory, a sink in memory, a clock that tests move.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use s3sweep::bucket::Bucket;
+use s3sweep::bucket::metered::{Metered, RequestCounts};
+use s3sweep::clock::Clock;
+use s3sweep::collect::{CollectSettings, Collector};
+use s3sweep::commit::{CommitSettings, Committer, Durable};
+use s3sweep::config::{self, Config};
+use s3sweep::decode::inflate::{FileType, InflateLimits};
+use s3sweep::encode::interflow::InterflowSettings;
+use s3sweep::encode::interflow::cloudtrail::CloudTrailEncoder;
+use s3sweep::retry::Backoff;
+use s3sweep::sink::dead_letter::DeadLetters;
+use s3sweep::sink::{Position, Sink, SinkError};
+use s3sweep::state::history::History;
+use s3sweep::state::memory::MemoryState;
+use s3sweep::state::{SourceRecord, State};
+use s3sweep::sweep::{self, Mode, SweepContext, SweepLimits, Swept};
+use s3sweep::testing::{FaultyBucket, MemoryBucket};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// A clock that stands where it was put.
+#[derive(Clone)]
+pub struct HandClock(Arc<Mutex<DateTime<Utc>>>);
+
+impl HandClock {
+    pub fn set(&self, now: DateTime<Utc>) {
+        *self.0.lock().unwrap() = now;
+    }
+}
+
+impl Clock for HandClock {
+    fn now(&self) -> DateTime<Utc> {
+        *self.0.lock().unwrap()
+    }
+}
+
+/// A sink in memory that keeps to the contract: what was not committed goes at recovery.
+#[derive(Clone, Default)]
+pub struct HandSink(Arc<Mutex<Vec<u8>>>);
+
+impl HandSink {
+    /// How often each event id stands in the sink.
+    pub fn event_ids(&self) -> BTreeMap<String, u64> {
+        let mut ids = BTreeMap::new();
+        for line in self.0.lock().unwrap().split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let record: serde_json::Value = serde_json::from_slice(line).unwrap();
+            *ids.entry(record["event_id"].as_str().unwrap().to_owned()).or_default() += 1;
+        }
+        ids
+    }
+}
+
+impl Sink for HandSink {
+    fn recover(&mut self, committed: Option<&Position>) -> Result<(), SinkError> {
+        let length = committed.map_or(0, |position| position.length);
+        self.0.lock().unwrap().truncate(usize::try_from(length).unwrap());
+        Ok(())
+    }
+
+    fn write(&mut self, records: &[u8]) -> Result<(), SinkError> {
+        self.0.lock().unwrap().extend_from_slice(records);
+        Ok(())
+    }
+
+    fn commit(&mut self, _finish: bool) -> Result<Position, SinkError> {
+        let length = self.0.lock().unwrap().len() as u64;
+        Ok(Position { sequence: 1, length, ..Position::default() })
+    }
+
+    fn seal(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn due_in(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// One source and everything around it.
+pub struct World {
+    pub bucket: MemoryBucket,
+    pub faulty: Arc<FaultyBucket<MemoryBucket>>,
+    pub sink: HandSink,
+    pub clock: HandClock,
+    pub state: Arc<dyn State>,
+    pub config: Config,
+    folder: tempfile::TempDir,
+}
+
+/// The instant of a text.
+pub fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+/// A folder whose syncs cost nothing, where there is one.
+fn folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
+}
+
+impl World {
+    /// A source over an empty bucket; `settings` are lines of its table.
+    pub fn new(now: &str, settings: &str) -> Self {
+        let text = format!(
+            "state_dir = \"/nowhere\"\n[sink]\ntype = \"stdout\"\n[[source]]\nname = \"main\"\n\
+             log_type = \"cloudtrail\"\nbucket = \"acme-trail\"\n{settings}\n"
+        );
+        let bucket = MemoryBucket::new("acme-trail");
+        World {
+            faulty: Arc::new(FaultyBucket::new(bucket.clone(), "acme-trail")),
+            bucket,
+            sink: HandSink::default(),
+            clock: HandClock(Arc::new(Mutex::new(at(now)))),
+            state: Arc::new(MemoryState::default()),
+            config: config::parse(PathBuf::from("world.toml"), &text).unwrap(),
+            folder: folder(),
+        }
+    }
+
+    /// Puts an object of one record, written at `when`; its event id is the key.
+    pub fn put(&self, key: &str, when: DateTime<Utc>) {
+        self.put_records(key, &[key.to_owned()], when);
+    }
+
+    /// Puts an object with a record for each event id.
+    pub fn put_records(&self, key: &str, ids: &[String], when: DateTime<Utc>) {
+        let record = |id: &String| format!(r#"{{"eventID":"{id}","eventTime":"2026-06-01T00:00:00Z"}}"#);
+        let records: Vec<_> = ids.iter().map(record).collect();
+        self.bucket.put(key, format!(r#"{{"Records":[{}]}}"#, records.join(",")), when);
+    }
+
+    /// Sweeps once, as `once` does, and leaves everything committed.
+    pub async fn sweep(&self) -> Swept {
+        self.sweep_over(self.faulty.clone()).await
+    }
+
+    async fn sweep_over(&self, bucket: Arc<dyn Bucket>) -> Swept {
+        let stop = CancellationToken::new();
+        let durable = Durable {
+            sink: Box::new(self.sink.clone()),
+            state: self.state.clone(),
+            dead_letters: DeadLetters::new(self.folder.path().join("dead-letter.ndjson")),
+            history: History::open(self.folder.path(), &self.state.history().unwrap().into_iter().collect())
+                .unwrap(),
+            keep_history: Duration::from_secs(400 * 24 * 3600),
+        };
+        let settings = CommitSettings {
+            every: Duration::from_secs(1),
+            bytes: 1 << 20,
+            buffer_bytes: 4 << 20,
+            sink_timeout: None,
+        };
+        let (committer, handle) = Committer::open(durable, settings, stop.clone()).unwrap();
+        let committer = JoinSet::from_iter([committer.run()]);
+        let source = Arc::new(self.config.sources[0].clone());
+        let counts = Arc::new(RequestCounts::default());
+        let bucket: Arc<dyn Bucket> = Arc::new(Metered::new(bucket, counts.clone()));
+        let limits = Arc::new(SweepLimits::new(&self.config.limits));
+        let context = SweepContext {
+            config: source.clone(),
+            bucket: bucket.clone(),
+            counts,
+            state: self.state.clone(),
+            clock: Arc::new(self.clock.clone()),
+            limits: limits.clone(),
+            close_spread: self.config.close_spread,
+            stop: stop.clone(),
+            mode: Mode::Collect(handle.clone()),
+        };
+        let committing = handle.clone();
+        let swept = sweep::sweep(context, move |source_key| Collector {
+            settings: CollectSettings {
+                source_name: source.name.clone(),
+                source: source_key,
+                log_type: source.log_type,
+                file_type: FileType::Auto,
+                max_record_bytes: 1 << 20,
+                inflate: InflateLimits { max_object_bytes: 1 << 30, max_ratio: 1000 },
+                backoff: Backoff { first: Duration::from_millis(1), longest: Duration::from_millis(4) },
+            },
+            bucket,
+            encoder: Arc::new(CloudTrailEncoder::new(&InterflowSettings::default()).unwrap()),
+            committer: committing,
+            clock: Arc::new(self.clock.clone()),
+            gets: limits.gets.clone(),
+            stop,
+        })
+        .await;
+        handle.end(committer).await.unwrap();
+        swept
+    }
+
+    /// What is stored of the source.
+    pub fn record(&self) -> SourceRecord {
+        self.state.source("main").unwrap().unwrap()
+    }
+}
+
+/// A CloudTrail key of 2026 with a suffix of its own.
+pub fn trail_key(account: u8, minute: DateTime<Utc>, suffix: u64) -> String {
+    let account = 111_122_223_333_u64 + u64::from(account);
+    let (day, stamp) = (minute.format("%Y/%m/%d"), minute.format("%Y%m%dT%H%MZ"));
+    format!(
+        "AWSLogs/{account}/CloudTrail/us-east-1/{day}/{account}_CloudTrail_us-east-1_{stamp}_{suffix:016}.json.gz"
+    )
+}
