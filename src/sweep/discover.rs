@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 
+use tracing::warn;
+
 use super::plan::ClosingRule;
 use super::{SweepError, Sweeper, open};
 use crate::bucket::{ListPage, ListRequest};
@@ -68,7 +70,10 @@ impl Sweeper {
                 Err(error) => return Err(error),
             }
         }
-        if found.failures.is_empty() {
+        if leaves.is_empty() && found.failures.is_empty() {
+            // Not trusted either: what is configured today may well begin to log tomorrow.
+            warn!(source = self.config.name, pattern = %self.config.pattern, "nothing in the bucket matches the pattern yet");
+        } else if found.failures.is_empty() {
             let record = SourceRecord { discovered_at: Some(now), stale: Vec::new(), ..self.record.clone() };
             changes.push(self.put_source(&record));
         }
