@@ -24,7 +24,7 @@ use crate::retry::Backoff;
 use crate::sink::dead_letter::DeadLetters;
 use crate::sink::{Position, Sink, SinkError};
 use crate::state::history::{History, HistoryError};
-use crate::state::{Batch, Change, Progress, SourceKey, State, StateError};
+use crate::state::{Batch, Change, Progress, Recheck, SourceKey, State, StateError};
 use close::{apply_in_parts, clean_up, close};
 
 /// Messages that wait for the committer; their bytes are bounded by the buffer.
@@ -97,6 +97,9 @@ pub struct Closing {
     pub prefixes: Vec<(Leaf, PrefixTime)>,
     /// What closes them in the state.
     pub changes: Vec<Change>,
+    /// What is known of their rechecks: how many were done, with the frames so far, and when the
+    /// next one is due. `None`: there are no more.
+    pub recheck: Option<(DateTime<Utc>, Recheck)>,
     /// The time of closing.
     pub at: DateTime<Utc>,
 }

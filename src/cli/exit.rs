@@ -96,6 +96,7 @@ fn own_exit(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
             SweepError::State(error) => own_exit(error),
             SweepError::Commit(error) => own_exit(error),
             SweepError::Bucket(error) => own_exit(error),
+            SweepError::History(error) => own_exit(error),
             SweepError::Stopped => Some(Exit::Interrupted),
         };
     }

@@ -130,6 +130,7 @@ impl Dry<'_> {
             clock: self.clock.clone(),
             limits: self.limits.clone(),
             close_spread: self.config.close_spread,
+            state_dir: self.config.state_dir.clone(),
             stop,
             mode: Mode::Preview(show),
         };

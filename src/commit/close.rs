@@ -20,7 +20,7 @@ pub(super) fn apply_in_parts(state: &dyn State, changes: Vec<Change>) -> Result<
 
 /// Appends the ledgers to the history, closes the prefixes in one batch, deletes the ledgers.
 pub(super) fn close(durable: &mut Durable, closing: Closing) -> Result<(), CommitError> {
-    let Closing { source, source_name, prefixes, mut changes, at } = closing;
+    let Closing { source, source_name, prefixes, mut changes, at, recheck } = closing;
     let state = durable.state.clone();
     let mut lengths = BTreeMap::new();
     for (leaf, time) in &prefixes {
@@ -35,8 +35,13 @@ pub(super) fn close(durable: &mut Durable, closing: Closing) -> Result<(), Commi
         };
         let entries = LedgerOf::new(&*state, source, leaf, *time);
         let appended = durable.history.append(&header, entries.map(|entry| entry.map(into_history)))?;
-        lengths.insert(appended.file, appended.length);
         changes.push(Change::PutCleanup(source, leaf.head().to_owned(), *time));
+        if let Some((due, known)) = &recheck {
+            let mut planned = known.clone();
+            planned.frames.push((appended.file.clone(), appended.offset));
+            changes.push(Change::PutRecheck(source, *due, leaf.head().to_owned(), *time, Box::new(planned)));
+        }
+        lengths.insert(appended.file, appended.length);
     }
     changes.extend(lengths.into_iter().map(|(file, length)| Change::PutHistory(file, length)));
     state.apply(&Batch(changes))?;

@@ -317,6 +317,7 @@ fn closing(leaf: &Leaf, time: PrefixTime) -> Closing {
     let closed = Marker { closed: true, ..Marker::default() };
     let record = LeafRecord { closed_through: leaf.next(time), sparse_until: None, dropped: false };
     Closing {
+        recheck: None,
         source: SOURCE,
         source_name: "main".into(),
         prefixes: vec![(leaf.clone(), time)],

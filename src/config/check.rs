@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::Problem;
-use super::model::{Compression, Config, EncoderType, Limits, SinkConfig, SinkType};
+use super::model::{Compression, Config, EncoderType, Limits, SinkConfig, SinkType, SourceConfig};
 use super::overlap::overlapping_sources;
 use super::raw::{RawConfig, RawLimits, RawSink, Set};
 use super::source::check_source;
@@ -40,6 +40,7 @@ pub(super) fn check(raw: &RawConfig, texts: &Texts) -> Result<Config, Vec<Proble
         sources.extend(keep(check_source(&table, source.get_ref(), texts, &mut warnings), &mut problems));
     }
     problems.extend(duplicate_names(raw, texts));
+    problems.extend(times.and_then(|(history, _)| forgotten_rechecks(raw, &sources, history)));
     if raw.source.is_empty() {
         let reason = "there is no source; add a [[source]] table with name, log_type, bucket and prefix";
         problems.push(Problem::new(0..0, "source", reason));
@@ -70,6 +71,18 @@ fn times(top: &Table, raw: &RawConfig) -> Result<(Duration, Duration), Problem> 
     let history = top.duration("history", &raw.history, 400 * DAY, DAY)?;
     let close_spread = top.duration("close_spread", &raw.close_spread, 30 * MINUTE, Duration::ZERO)?;
     Ok((history, close_spread))
+}
+
+/// A recheck compares with the history, which must still be there.
+fn forgotten_rechecks(raw: &RawConfig, sources: &[SourceConfig], history: Duration) -> Option<Problem> {
+    let longest = sources.iter().flat_map(|source| source.recheck.last().map(|age| (age, &source.name)));
+    let (_, name) = longest.filter(|(age, _)| **age >= history).max()?;
+    let at = raw.history.as_ref().map_or(0..0, |value| value.span());
+    let reason = format!(
+        "history and the longest recheck of source \"{name}\" contradict each other: \
+         a recheck compares with the history, so keep it longer than that"
+    );
+    Some(Problem::new(at, "history", reason))
 }
 
 fn instance(top: &Table, raw: &RawConfig) -> Result<String, Problem> {

@@ -79,7 +79,6 @@ pub(super) fn check_source(
     let pattern = completed.pattern.in_timezone(timezone);
     let key_order = key_order(table, raw, &pattern, completed.layout)?;
     refuse_not_yet(table, raw)?;
-    warn_of_idle_settings(&name, raw, warnings);
     if completed.layout.is_some() && timezone != chrono_tz::UTC {
         warnings.push(format!(
             "source \"{name}\": `timezone` is {timezone}, but AWS writes the dates of this layout in UTC"
@@ -325,16 +324,5 @@ fn refuse_not_yet(table: &Table, raw: &RawSource) -> Result<(), Problem> {
     match &raw.eps_throttle {
         Some(value) if *value.get_ref() > 0 => Err(table.not_yet("eps_throttle", value)),
         _ => Ok(()),
-    }
-}
-
-/// Settings that are read but change nothing yet: said aloud, never silently ignored.
-fn warn_of_idle_settings(name: &str, raw: &RawSource, warnings: &mut Vec<String>) {
-    for (key, given) in
-        [("recheck", raw.recheck.is_some()), ("reconcile_every", raw.reconcile_every.is_some())]
-    {
-        if given {
-            warnings.push(format!("source \"{name}\": `{key}` is not acted on yet in this version"));
-        }
     }
 }

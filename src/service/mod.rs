@@ -158,6 +158,7 @@ impl Instance {
             clock: self.clock.clone(),
             limits: self.limits.clone(),
             close_spread: self.config.close_spread,
+            state_dir: self.config.state_dir.clone(),
             stop: self.stop.clone(),
             mode: Mode::Collect(self.handle.clone()),
         };

@@ -193,6 +193,8 @@ fn note(sidecar: &mut Sidecar, batch: &Batch) {
             | Change::DeleteFailed(..)
             | Change::PutProgress(..)
             | Change::DeleteProgress(..)
+            | Change::PutRecheck(..)
+            | Change::DeleteRecheck(..)
             | Change::PutQuarantined(..)
             | Change::PutHistory(..)
             | Change::DeleteHistory(..)

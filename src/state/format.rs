@@ -24,13 +24,15 @@ pub const FAILED: u8 = b'f';
 pub const PROGRESS: u8 = b'i';
 /// A closed prefix whose ledger is to be deleted.
 pub const CLEANUP: u8 = b'c';
+/// A planned recheck, by source, time and prefix.
+pub const RECHECK: u8 = b'r';
 /// A quarantined object, by source number and key.
 pub const QUARANTINE: u8 = b'q';
 /// A history file, by name.
 pub const HISTORY: u8 = b'h';
 
 /// The kinds that belong to one generation of a source.
-pub const GENERATION_TAGS: [u8; 6] = [LEAF, MARKER, ENTRY, FAILED, PROGRESS, CLEANUP];
+pub const GENERATION_TAGS: [u8; 7] = [LEAF, MARKER, ENTRY, FAILED, PROGRESS, CLEANUP, RECHECK];
 
 /// Version of values in JSON.
 const JSON_V1: u8 = 1;
@@ -133,6 +135,34 @@ pub fn head_and_time(key: &[u8]) -> Result<(String, PrefixTime), StateError> {
     Ok((String::from_utf8(head.to_vec()).map_err(|_| wrong())?, time))
 }
 
+/// Rechecks sort by when they are due, so that a sweep reads only those that are.
+fn recheck_key(source: SourceKey, due: DateTime<Utc>, head: &str, time: PrefixTime) -> Vec<u8> {
+    let mut key = source_start(RECHECK, source);
+    key.extend_from_slice(&sortable(due.timestamp()));
+    key.extend_from_slice(head.as_bytes());
+    key.extend_from_slice(&sortable(time.as_minutes()));
+    key
+}
+
+/// All rechecks of a source that are due at `now`.
+pub fn recheck_range(source: SourceKey, now: DateTime<Utc>) -> (Vec<u8>, Vec<u8>) {
+    let from = source_start(RECHECK, source);
+    let to = [from.as_slice(), &sortable(now.timestamp().saturating_add(1))].concat();
+    (from, to)
+}
+
+/// Due time, head and prefix of a stored recheck.
+pub fn recheck_of(key: &[u8]) -> Result<(DateTime<Utc>, String, PrefixTime), StateError> {
+    let wrong = || damaged("the key of a stored recheck is malformed");
+    let due = key.get(9..17).and_then(|due| due.try_into().ok()).ok_or_else(wrong)?;
+    let due = i64::from_be_bytes(due).wrapping_add(i64::MIN);
+    let due = Utc.timestamp_opt(due, 0).single().ok_or_else(wrong)?;
+    let (head, time) = key.split_at_checked(key.len().wrapping_sub(8)).ok_or_else(wrong)?;
+    let head = String::from_utf8(head.get(17..).ok_or_else(wrong)?.to_vec()).map_err(|_| wrong())?;
+    let minutes = i64::from_be_bytes(time.try_into().map_err(|_| wrong())?).wrapping_add(i64::MIN);
+    Ok((due, head, PrefixTime::from_minutes(minutes).ok_or_else(wrong)?))
+}
+
 /// A change as the key it touches and the value it leaves there (`None` deletes).
 pub fn encode(change: &Change) -> (Vec<u8>, Option<Vec<u8>>) {
     match change {
@@ -150,6 +180,10 @@ pub fn encode(change: &Change) -> (Vec<u8>, Option<Vec<u8>>) {
             (named_key(PROGRESS, *source, key), Some(json(progress)))
         }
         Change::DeleteProgress(source, key) => (named_key(PROGRESS, *source, key), None),
+        Change::PutRecheck(source, due, head, time, recheck) => {
+            (recheck_key(*source, *due, head, *time), Some(json(recheck)))
+        }
+        Change::DeleteRecheck(source, due, head, time) => (recheck_key(*source, *due, head, *time), None),
         Change::PutQuarantined(source, object) => (quarantine_key(*source, &object.key), Some(json(object))),
         Change::PutSink(position) => (meta_key("sink"), Some(json(position))),
         Change::PutDeadLetter(length) => (meta_key("dead_letter"), Some(json(length))),

@@ -155,6 +155,15 @@ pub struct LedgerEntry {
     pub settled_at: DateTime<Utc>,
 }
 
+impl Outcome {
+    /// The outcome that [`Outcome::word`] names.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Outcome::Collected, Outcome::Empty, Outcome::Quarantined, Outcome::Replaced, Outcome::Gone]
+            .into_iter()
+            .find(|outcome| outcome.word() == word)
+    }
+}
+
 impl LedgerEntry {
     /// Whether the entry settles the object with this ETag. What was gone and is there again was
     /// never delivered.
@@ -225,6 +234,20 @@ pub struct Progress {
     pub decoder: u16,
 }
 
+/// A closed prefix that is to be listed once more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recheck {
+    /// When the prefix closed.
+    pub closed_at: DateTime<Utc>,
+    /// Rechecks that were done.
+    pub done: u32,
+    /// Its frames in the history: file and first byte.
+    pub frames: Vec<(String, u64)>,
+}
+
+/// A recheck and where it stands: when it is due, the head of its leaf, its prefix.
+pub type DueRecheck = (DateTime<Utc>, String, PrefixTime, Recheck);
+
 /// An object that failed for good.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quarantined {
@@ -273,6 +296,10 @@ pub enum Change {
     PutProgress(SourceKey, String, Box<Progress>),
     /// Forgets it.
     DeleteProgress(SourceKey, String),
+    /// Plans a recheck: when, the head of the leaf, the prefix.
+    PutRecheck(SourceKey, DateTime<Utc>, String, PrefixTime, Box<Recheck>),
+    /// Forgets it.
+    DeleteRecheck(SourceKey, DateTime<Utc>, String, PrefixTime),
     /// Quarantines a key of a source (by number: it outlives generations).
     PutQuarantined(u32, Box<Quarantined>),
     /// Where the sink stands.
@@ -354,6 +381,23 @@ impl dyn State + '_ {
             .iter()
             .map(|(key, _)| format::head_and_time(key))
             .collect::<Result<_, _>>()
+    }
+
+    /// Up to `limit` rechecks that are due at `now`, the longest due first.
+    pub fn rechecks(
+        &self,
+        source: SourceKey,
+        now: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<DueRecheck>, StateError> {
+        let (from, to) = format::recheck_range(source, now);
+        self.scan(&from, &to, limit)?
+            .into_iter()
+            .map(|(key, value)| {
+                let (due, head, time) = format::recheck_of(&key)?;
+                Ok((due, head, time, format::decode_json(&value)?))
+            })
+            .collect()
     }
 
     /// A settled key.

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use tracing::{debug, warn};
 
 use super::plan::{Covered, LeafView, Listing, back};
+use super::recheck::History;
 use super::report::Skip;
 use super::{Found, Pass, SweepError, Sweeper};
 use crate::bucket::{BucketError, ListPage, ListRequest, ObjectRef};
@@ -83,6 +84,18 @@ struct Walk<'a> {
     /// Whether the page held a key of an open prefix.
     useful: bool,
     limit: Option<u64>,
+    /// A recheck: what the history says of the prefix; finds are late.
+    history: Option<History>,
+}
+
+/// How a listing is run.
+pub(super) enum Kind {
+    /// To its end.
+    Whole,
+    /// It may end early, told by [`Listed::next`].
+    InParts,
+    /// Once more, over a closed prefix, against its history.
+    Recheck(History),
 }
 
 /// What follows a key or page.
@@ -93,15 +106,19 @@ enum Flow {
 }
 
 impl Sweeper {
-    /// Runs one listing, handing new objects to `pass`. With `in_parts` it may end early, told
-    /// by [`Listed::next`].
+    /// Runs one listing, handing new objects to `pass`.
     pub(super) async fn list(
         self: &Arc<Self>,
         view: &LeafView,
         listing: Listing,
         pass: &Pass,
-        in_parts: bool,
+        kind: Kind,
     ) -> Result<Listed, SweepError> {
+        let (in_parts, history) = match kind {
+            Kind::Whole => (false, None),
+            Kind::InParts => (true, None),
+            Kind::Recheck(history) => (false, Some(history)),
+        };
         let mut request = ListRequest {
             prefix: listing.prefix.clone(),
             start_after: listing.start_after.clone(),
@@ -120,6 +137,7 @@ impl Sweeper {
             new_objects: 0,
             useful: false,
             limit: in_parts.then_some(BACKLOG_UNIT),
+            history,
         };
         loop {
             if self.take_page(&mut walk, &page, pass).await? == Flow::End {
@@ -318,7 +336,7 @@ impl Sweeper {
                 seen.note_new(object);
                 walk.new_objects += 1;
                 let floor = view.markers.get(&time).and_then(|marker| marker.floor.as_deref());
-                let late = floor.is_some_and(|floor| object.key.as_str() <= floor);
+                let late = walk.history.is_some() || floor.is_some_and(|floor| object.key.as_str() <= floor);
                 let found = Found { object: object.clone(), leaf: view.leaf.clone(), time, late };
                 self.found(found, pass).await?;
             }
@@ -345,8 +363,12 @@ impl Sweeper {
                     self.absent(walk, passed);
                 }
                 Some(head) if head == key => return Ok(walk.ledger.take().map(|(_, entry)| entry)),
-                _ => return Ok(None),
+                _ => break,
             }
+        }
+        match &mut walk.history {
+            Some(history) => Ok(history.find(key)?),
+            None => Ok(None),
         }
     }
 

@@ -1,6 +1,6 @@
 //! One scheduled pass over all open prefixes of one source.
 //!
-//! open the source → discover leaves → live pass → failed keys again → backlog ∥ live passes. A pass
+//! open the source → discover leaves → live pass → failed keys again → backlog ∥ live passes → rechecks. A pass
 //! lists leaves in parallel, hands new objects to tasks, waits until each is settled or not, and
 //! only then moves floors and closes prefixes. What fails stays named; nothing is stepped over.
 
@@ -10,10 +10,12 @@ mod open;
 mod outcome;
 mod pass;
 pub mod plan;
+mod recheck;
 pub mod report;
 mod settle;
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +34,7 @@ use crate::config::{KeyOrder, SourceConfig};
 use crate::failure::{self, Class};
 use crate::pattern::{Leaf, PrefixTime};
 use crate::retry::Backoff;
+use crate::state::history::HistoryError;
 use crate::state::{Batch, Change, LastSweep, SourceKey, SourceRecord, State, StateError};
 use list::FailedPrefixes;
 use open::Opened;
@@ -103,6 +106,8 @@ pub struct SweepContext {
     pub limits: Arc<SweepLimits>,
     /// Over how long closings are spread.
     pub close_spread: Duration,
+    /// Folder that holds the history of closed prefixes.
+    pub state_dir: PathBuf,
     /// Cancelled when the sweep is to end early.
     pub stop: CancellationToken,
     /// Collect or show.
@@ -130,6 +135,9 @@ pub enum SweepError {
     /// The committer.
     #[error(transparent)]
     Commit(#[from] CommitError),
+    /// The history of a closed prefix.
+    #[error(transparent)]
+    History(#[from] HistoryError),
     /// The sweep was asked to stop.
     #[error("the sweep was stopped")]
     Stopped,
@@ -145,6 +153,7 @@ struct Sweeper {
     clock: Arc<dyn Clock>,
     limits: Arc<SweepLimits>,
     close_spread: Duration,
+    state_dir: PathBuf,
     stop: CancellationToken,
     mode: Mode,
     collector: Option<Collector>,
@@ -249,6 +258,7 @@ impl Sweeper {
             clock: context.clock,
             limits: context.limits,
             close_spread: context.close_spread,
+            state_dir: context.state_dir,
             stop: context.stop,
             mode: context.mode,
             collector,
@@ -278,7 +288,8 @@ impl Sweeper {
                 .fold(Ok(()), |so_far, one| async { so_far.and(one) })
                 .await
         };
-        tokio::try_join!(backlog, self.keep_listing_live(&leaves, &done)).map(|((), ())| ())
+        tokio::try_join!(backlog, self.keep_listing_live(&leaves, &done))?;
+        self.recheck().await
     }
 
     /// New days come before backlog: while it runs, live prefixes are listed each recurrence.
@@ -425,7 +436,7 @@ impl Sweeper {
         let plan = plan::plan(&view, self.clock.now(), &self.plan_rule(leaf));
         let mut listed = Vec::new();
         for listing in plan.live {
-            if let Some(one) = self.list_or_note(&view, listing, pass, false).await? {
+            if let Some(one) = self.list_or_note(&view, listing, pass, list::Kind::Whole).await? {
                 listed.push(one);
             }
         }
@@ -440,7 +451,7 @@ impl Sweeper {
             let mut part = Some(listing);
             while let Some(listing) = part.take() {
                 let (pass, view) = (Pass::new(true), self.view(leaf, &self.failed_prefixes()?)?);
-                let listed = match self.list_or_note(&view, listing, &pass, true).await {
+                let listed = match self.list_or_note(&view, listing, &pass, list::Kind::InParts).await {
                     Ok(listed) => listed,
                     Err(error) => return self.end_early(&pass, error).await,
                 };
@@ -461,12 +472,12 @@ impl Sweeper {
         view: &LeafView,
         listing: Listing,
         pass: &Pass,
-        in_parts: bool,
+        kind: list::Kind,
     ) -> Result<Option<list::Listed>, SweepError> {
         if self.is_given_up() {
             return Ok(None);
         }
-        match self.list(view, listing, pass, in_parts).await {
+        match self.list(view, listing, pass, kind).await {
             Ok(listed) => {
                 self.reachability().answered += 1;
                 Ok(Some(listed))

@@ -286,6 +286,7 @@ impl Sweeper {
             }
             Err(SweepError::Commit(error)) => return Err(error),
             Err(SweepError::State(error)) => return Err(error.into()),
+            Err(SweepError::History(error)) => return Err(error.into()),
             Err(SweepError::Stopped) => {
                 return Ok(Successor::Unknown(Failure::new(
                     Class::Transient,

@@ -236,11 +236,15 @@ impl Sweeper {
         let mut together = Vec::new();
         let mut changes = Vec::new();
         for (leaf, settled) in leaves {
-            if settled.closing.len() + settled.markers.len() > CLOSINGS {
+            if settled.closing.len() + settled.markers.len() + settled.empty.len() > CLOSINGS {
                 self.close_many(committer, &leaf, settled).await?;
                 continue;
             }
-            if together.len() + settled.closing.len() + changes.len() + settled.markers.len() > 2 * CLOSINGS {
+            let operations = 2 * (together.len() + settled.closing.len())
+                + changes.len()
+                + settled.markers.len()
+                + settled.empty.len();
+            if operations > 3 * CLOSINGS {
                 self.close_group(committer, std::mem::take(&mut together), std::mem::take(&mut changes))
                     .await?;
             }
@@ -287,6 +291,7 @@ impl Sweeper {
             return Ok(());
         }
         let closing = Closing {
+            recheck: self.first_recheck(),
             source: self.key,
             source_name: self.config.name.clone(),
             prefixes,
@@ -296,15 +301,20 @@ impl Sweeper {
         Ok(committer.close(closing).await?)
     }
 
-    /// The record first: a marker that goes is one that the record has taken in.
+    /// Rechecks first, then the record: a marker that goes is one that the record has taken in.
     fn changes_of(&self, leaf: &Leaf, settled: Settled) -> Vec<Change> {
         let head = || leaf.head().to_owned();
+        let recheck = self.first_recheck();
+        let rechecks = settled.empty.into_iter().filter_map(|time| {
+            let (due, recheck) = recheck.clone()?;
+            Some(Change::PutRecheck(self.key, due, head(), time, Box::new(recheck)))
+        });
         let record = settled.record.map(|record| Change::PutLeaf(self.key, head(), record));
         let markers = settled.markers.into_iter().map(|(time, marker)| match marker {
             Some(marker) => Change::PutMarker(self.key, head(), time, Box::new(marker)),
             None => Change::DeleteMarker(self.key, head(), time),
         });
-        record.into_iter().chain(markers).collect()
+        rechecks.chain(record).chain(markers).collect()
     }
 
     fn count_prefixes(&self, view: &LeafView, listings: &[Listed]) {

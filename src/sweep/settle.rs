@@ -5,9 +5,10 @@
 //! has failed or is in flight. Neither ever moves back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::list::{Listed, Seen};
-use super::plan::{ClosingRule, Covered, LeafView};
+use super::plan::{ClosingRule, Covered, LeafView, back};
 use crate::pattern::PrefixTime;
 use crate::state::{LeafRecord, Marker};
 
@@ -20,6 +21,8 @@ pub struct Settled {
     pub markers: Vec<(PrefixTime, Option<Marker>)>,
     /// Prefixes that close and have ledger entries.
     pub closing: Vec<PrefixTime>,
+    /// Prefixes that close without any: not those that were over long ago.
+    pub empty: Vec<PrefixTime>,
 }
 
 /// Settings of settling.
@@ -62,7 +65,8 @@ pub fn settle(view: &LeafView, listings: &[Listed], outstanding: &Outstanding, r
     }
     let closed = close(view, listings, outstanding, &mut markers, rule);
     let through = closed_through(view, listings, &closed, &markers, outstanding, rule);
-    finish(view, markers, closed, through)
+    let empty = empty(view, listings, &closed, through, rule);
+    Settled { empty, ..finish(view, markers, closed, through) }
 }
 
 /// Brings one marker up to what was seen; nothing goes down.
@@ -173,6 +177,27 @@ fn end_of_run(
     (end > from).then_some(end)
 }
 
+/// Prefixes that closed without entries and ended less than this before they were due: older
+/// ones, of a first sweep that reaches far back, are not worth a record each.
+const EMPTY_AFTER: Duration = Duration::from_secs(2 * 24 * 3600);
+
+fn empty(
+    view: &LeafView,
+    listings: &[Listed],
+    closed: &BTreeMap<PrefixTime, bool>,
+    through: PrefixTime,
+    rule: &SettleRule,
+) -> Vec<PrefixTime> {
+    let Some(now) = listings.iter().map(|listed| listed.now).min() else { return Vec::new() };
+    let recent = rule.closing.first_not_due(&view.leaf, back(now, EMPTY_AFTER));
+    let from = view.record.closed_through.max(recent);
+    if from >= through {
+        return Vec::new();
+    }
+    let passed = view.leaf.times(from, view.leaf.previous(through));
+    passed.filter(|time| view.is_open(*time) && closed.get(time) != Some(&true)).collect()
+}
+
 fn finish(
     view: &LeafView,
     mut markers: BTreeMap<PrefixTime, Marker>,
@@ -200,6 +225,7 @@ fn finish(
         record: (record != view.record).then_some(record),
         markers: changed,
         closing: closed.into_iter().filter_map(|(time, has_entries)| has_entries.then_some(time)).collect(),
+        empty: Vec::new(),
     }
 }
 

@@ -210,11 +210,11 @@ fn a_reader_that_stops_early_is_no_error() {
 #[test]
 fn warnings_are_log_lines_on_stderr() {
     let folder = tempfile::tempdir().unwrap();
-    let path = configuration(folder.path(), "reconcile_every = \"1D\"");
+    let path = configuration(folder.path(), "timezone = \"Europe/Berlin\"");
     let json = run(&["config", "show", "-c", &path, "--log-format", "json"]);
     let line: serde_json::Value = serde_json::from_str(err(&json).trim()).unwrap();
     assert_eq!(line["level"], "WARN");
-    assert!(line["message"].as_str().is_some_and(|text| text.contains("reconcile_every")), "{line}");
+    assert!(line["message"].as_str().is_some_and(|text| text.contains("Europe/Berlin")), "{line}");
     assert_eq!(err(&run(&["config", "show", "-c", &path, "-q"])), "");
     let bad =
         s3sweep().args(["config", "show", "-c", &path]).env("RUST_LOG", "s3sweep=loud").output().unwrap();

@@ -152,6 +152,12 @@ fn wrong_source_settings_are_named_with_the_way_out() {
         ),
         ("relative directory", "\"acme-trail\"", "\"file://mirror\"", &["bucket", "absolute"]),
         ("bucket with a blank", "\"acme-trail\"", "\"acme trail\"", &["bucket"]),
+        (
+            "a recheck older than the history",
+            "state_dir",
+            "history = \"30D\"\nstate_dir",
+            &["history", "recheck", "main", "contradict"],
+        ),
     ];
     for (case, old, new, fragments) in replaced {
         let text = with("");
@@ -365,9 +371,7 @@ fn odd_but_usable_settings_give_warnings() {
         "[[source]]\nname = \"twin\"\nlog_type = \"cloudtrail\"\nbucket = \"acme-trail\"\nprefix = \"AWSLogs/*/CloudTrail/us-east-1\"",
     );
     for (case, text, fragments) in [
-        ("recheck", with("recheck = [\"1D\"]"), &["main", "recheck", "not acted on"][..]),
-        ("reconcile", with("reconcile_every = \"1D\""), &["main", "reconcile_every", "not acted on"]),
-        ("zone", with("timezone = \"Europe/Berlin\""), &["main", "Europe/Berlin", "UTC"]),
+        ("zone", with("timezone = \"Europe/Berlin\""), &["main", "Europe/Berlin", "UTC"][..]),
         ("overlap", overlap.clone(), &["main", "twin", "overlap", "acme-trail"]),
     ] {
         let warnings = good(&text).warnings;

@@ -1,6 +1,6 @@
-//! The promise against a model: whatever arrives in whatever order, late, below floors, while
-//! pages fail and clocks step, every key that appeared before its prefix closed is collected
-//! exactly once. The model is a set of keys.
+//! The promise against a model: whatever arrives in whatever order, late, below floors, overwritten
+//! or deleted, while pages and objects fail, clocks step and the power goes at any durable
+//! operation, every object is delivered exactly once. The model is a set of keys.
 //!
 //! `S3SWEEP_MODEL_CASES=50000 cargo test --test it model` runs more cases.
 
@@ -24,8 +24,15 @@ enum Step {
     Pass(i64),
     /// Our clock is off by so many minutes from now on; the bucket's is right.
     Clock(i64),
-    /// A sweep; the LIST and the GET with these numbers fail.
-    Sweep { list: Option<u64>, get: Option<u64>, class: bool },
+    /// A sweep; the LIST and the GET with these numbers fail, the power goes at (or after) the
+    /// durable operation with this one.
+    Sweep { list: Option<u64>, get: Option<u64>, class: usize, power: Option<(u64, bool)> },
+    /// One of the objects is overwritten.
+    Overwrite(usize),
+    /// One of the objects is deleted.
+    Delete(usize),
+    /// One of the objects is deleted between its LIST and its GET.
+    DeleteBeforeGet(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -36,8 +43,16 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(account, ago, delay, suffix)| Step::File { account, ago, delay, suffix: suffix.into() }),
         3 => prop_oneof![3 => 1..30_i64, 2 => 30..300_i64, 1 => 300..3000_i64].prop_map(Step::Pass),
         1 => prop_oneof![2 => Just(0), 1 => -200..200_i64, 1 => -3000..3000_i64].prop_map(Step::Clock),
-        4 => (proptest::option::weighted(0.3, 1..8_u64), proptest::option::weighted(0.3, 1..6_u64), any::<bool>())
-            .prop_map(|(list, get, class)| Step::Sweep { list, get, class }),
+        6 => (
+            proptest::option::weighted(0.2, 1..8_u64),
+            proptest::option::weighted(0.2, 1..6_u64),
+            0..3_usize,
+            proptest::option::weighted(0.3, (1..25_u64, any::<bool>())),
+        )
+            .prop_map(|(list, get, class, power)| Step::Sweep { list, get, class, power }),
+        1 => any::<usize>().prop_map(Step::Overwrite),
+        1 => any::<usize>().prop_map(Step::Delete),
+        1 => any::<usize>().prop_map(Step::DeleteBeforeGet),
     ]
 }
 
@@ -48,33 +63,49 @@ struct Model {
     offset: i64,
     /// Keys that are still to appear, by their time.
     coming: BTreeMap<DateTime<Utc>, BTreeSet<String>>,
-    /// Keys that must be collected.
+    /// Keys that must be delivered, in one of their versions.
     owed: BTreeSet<String>,
-    /// Keys that appeared after their prefix had closed.
+    /// Keys that were deleted: delivered or not, but not twice.
+    deleted: BTreeSet<String>,
+    /// Keys that appeared after their prefix had closed: owed where it is rechecked.
     too_late: BTreeSet<String>,
+    /// Keys that appeared at or below the floor, or anew in its place.
+    below: BTreeSet<String>,
+    rechecks: bool,
+    versions: usize,
+    power_cuts: usize,
+}
+
+/// What the cases held together.
+#[derive(Clone, Copy, Default)]
+struct Totals {
+    owed: usize,
+    too_late: usize,
+    power_cuts: usize,
 }
 
 impl Model {
-    fn new() -> Self {
-        let world = World::new(
-            BEGIN,
-            "prefix = \"AWSLogs/*/CloudTrail/us-east-1\"\nstart = \"2026-06-01\"\nlateness = \"1H\"\n\
-             discover_every = \"0M\"\nlist_page_size = 3\nfile_pattern = '.*'",
-        );
-        let now = at(BEGIN);
+    fn new(rechecks: bool) -> Self {
+        let settings = "prefix = \"AWSLogs/*/CloudTrail/us-east-1\"\nstart = \"2026-06-01\"\nlateness = \"1H\"\n\
+             discover_every = \"0M\"\nlist_page_size = 3\nfile_pattern = '.*'\nmax_attempts = 1000";
+        let world = World::new(BEGIN, &format!("{settings}\n{}", if rechecks { "" } else { "recheck = []" }));
         let mut model = Model {
             world,
-            now,
+            now: at(BEGIN),
             offset: 0,
             coming: BTreeMap::new(),
             owed: BTreeSet::new(),
+            deleted: BTreeSet::new(),
             too_late: BTreeSet::new(),
+            below: BTreeSet::new(),
+            rechecks,
+            versions: 0,
+            power_cuts: 0,
         };
         model.pass(0);
         model
     }
 
-    /// The first instant whose prefixes are open in every case: what is before may be closed.
     fn is_closed(&self, key: &str) -> bool {
         let Some(record) = self.world.state.source("main").unwrap() else { return false };
         let source = &self.world.config.sources[0];
@@ -93,19 +124,42 @@ impl Model {
         let later = self.coming.split_off(&(self.now + TimeDelta::seconds(1)));
         for (when, keys) in std::mem::replace(&mut self.coming, later) {
             for key in keys {
-                let closed = self.is_closed(&key);
-                if self.world.bucket.object(&key).is_none() {
-                    self.world.put(&key, when);
-                    if closed {
-                        self.too_late.insert(key)
-                    } else {
-                        self.owed.insert(key)
-                    };
+                if self.deleted.contains(&key) || !self.owed.insert(key.clone()) {
+                    continue;
                 }
+                if self.is_closed(&key) {
+                    self.too_late.insert(key.clone());
+                }
+                if self.is_below_its_floor(&key) {
+                    self.below.insert(key.clone());
+                }
+                self.world.put(&key, when);
             }
         }
         self.world.bucket.set_clock(Some(self.now));
         self.world.clock.set(self.now + TimeDelta::minutes(self.offset));
+    }
+
+    /// A floor stands only over what is settled, but for keys that appeared below it.
+    fn check_floors(&self) {
+        let record = self.world.record();
+        for key in self.owed.iter().filter(|key| !self.below.contains(*key)) {
+            let settled = self.world.state.entry(record.key(), key).unwrap().is_some();
+            let open = !self.is_closed(key);
+            assert!(settled || !open || !self.is_below_its_floor(key), "a floor passed {key}");
+        }
+    }
+
+    fn is_below_its_floor(&self, key: &str) -> bool {
+        let source = &self.world.config.sources[0];
+        self.floors().iter().any(|((head, time), floor)| {
+            let leaf = source.pattern.leaf(head).unwrap();
+            leaf.prefix_of_key(key).is_some_and(|of| of.to_string() == *time) && key <= floor.as_str()
+        })
+    }
+
+    fn pick(&self, number: usize) -> Option<String> {
+        self.owed.iter().nth(number.checked_rem(self.owed.len())?).cloned()
     }
 
     async fn take(&mut self, step: Step) {
@@ -121,15 +175,46 @@ impl Model {
                 self.offset = offset;
                 self.pass(0);
             }
-            Step::Sweep { list, get, class } => {
-                let class = if class { Class::Unreachable } else { Class::Object };
+            Step::Sweep { list, get, class, power } => {
+                let class = [Class::Unreachable, Class::Object, Class::Transient][class];
                 if let Some(number) = list {
                     self.world.faulty.on_list(When::Nth(number), Fault::Fail(Class::Unreachable));
                 }
                 if let Some(number) = get {
                     self.world.faulty.on_get(When::Nth(number), Fault::Fail(class));
                 }
+                if let Some((number, after)) = power {
+                    self.world.fuse.set(number, after);
+                }
                 self.sweep().await;
+            }
+            Step::Overwrite(number) => {
+                if let Some(key) = self.pick(number) {
+                    self.versions += 1;
+                    self.world.put_records(&key, &[format!("{key}#{}", self.versions)], self.now);
+                    self.below.insert(key);
+                }
+            }
+            Step::Delete(number) => {
+                if let Some(key) = self.pick(number) {
+                    self.world.bucket.delete(&key);
+                    self.owed.remove(&key);
+                    self.deleted.insert(key);
+                }
+            }
+            Step::DeleteBeforeGet(number) => {
+                if let Some(key) = self.pick(number) {
+                    let (bucket, gone) = (self.world.bucket.clone(), key.clone());
+                    let delete = Fault::before(move || {
+                        bucket.delete(&gone);
+                    });
+                    self.world.faulty.on_get(When::key(&key), delete);
+                    self.sweep().await;
+                    if self.world.bucket.object(&key).is_none() {
+                        self.owed.remove(&key);
+                        self.deleted.insert(key);
+                    }
+                }
             }
         }
     }
@@ -137,8 +222,13 @@ impl Model {
     async fn sweep(&mut self) {
         let floors = self.floors();
         let swept = self.world.sweep().await;
-        swept.ended.unwrap();
         self.world.faulty.heal();
+        if self.world.fuse.mend() {
+            self.power_cuts += 1;
+            assert!(swept.ended.is_err(), "a sweep without power does not end well");
+            return;
+        }
+        swept.ended.unwrap();
         self.check_counts(&swept.report);
         for (place, floor) in self.floors() {
             assert!(
@@ -146,9 +236,18 @@ impl Model {
                 "a floor moved back: {place:?}"
             );
         }
-        for (key, times) in self.world.sink.event_ids() {
-            assert_eq!(times, 1, "{key} was delivered more than once");
+        self.check_floors();
+        self.delivered();
+    }
+
+    /// The keys in the sink, none twice in whatever versions.
+    fn delivered(&self) -> BTreeSet<String> {
+        let mut keys = BTreeSet::new();
+        for (id, times) in self.world.sink.event_ids() {
+            let key = id.split('#').next().unwrap_or_default().to_owned();
+            assert!(times == 1 && keys.insert(key), "{id} was delivered more than once");
         }
+        keys
     }
 
     fn check_counts(&self, report: &s3sweep::sweep::report::SourceReport) {
@@ -171,24 +270,30 @@ impl Model {
         floors
     }
 
-    /// Everything appears, every prefix closes; then the sink must hold what is owed.
-    async fn settle(mut self) -> (usize, usize) {
+    /// Everything appears, every prefix closes and is rechecked; then the sink holds what is owed.
+    async fn settle(mut self) -> Totals {
         self.offset = 0;
         self.pass(0);
-        for _ in 0..6 {
+        for days in [1, 1, 1, 1, 1, 1, 3, 7, 31] {
             self.sweep().await;
-            self.pass(24 * 60);
+            self.pass(days * 24 * 60);
         }
         self.sweep().await;
-        let delivered: BTreeSet<String> = self.world.sink.event_ids().into_keys().collect();
-        let lost: Vec<_> = self.owed.difference(&delivered).collect();
+        let delivered = self.delivered();
+        let is_owed = |key: &&String| self.rechecks || !self.too_late.contains(*key);
+        let lost: Vec<_> = self.owed.difference(&delivered).filter(is_owed).collect();
         assert!(lost.is_empty(), "lost: {lost:?}");
-        let open = self.owed.iter().filter(|key| !self.is_closed(key)).count();
+        let invented: Vec<_> = delivered
+            .iter()
+            .filter(|key| !self.owed.contains(*key) && !self.deleted.contains(*key))
+            .collect();
+        assert!(invented.is_empty(), "nobody put {invented:?}");
         let record = self.world.record();
         let entries = self.world.state.entries(record.key(), None, usize::MAX).unwrap();
-        let recent = entries.iter().filter(|(key, _)| !self.is_closed(key)).count();
-        assert_eq!(entries.len(), recent, "closed prefixes have left the ledger");
-        (self.owed.len() - open, self.too_late.len())
+        assert!(entries.iter().all(|(key, _)| !self.is_closed(key)), "closed prefixes have left the ledger");
+        let rechecks = self.world.state.rechecks(record.key(), self.now, 9).unwrap();
+        assert!(rechecks.is_empty(), "all rechecks that are due were done: {rechecks:?}");
+        Totals { owed: self.owed.len(), too_late: self.too_late.len(), power_cuts: self.power_cuts }
     }
 }
 
@@ -198,10 +303,10 @@ fn cases() -> u32 {
 }
 
 #[test]
-fn every_key_that_appears_before_its_prefix_closes_is_collected_exactly_once() {
+fn every_object_is_delivered_exactly_once() {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-    let totals = std::cell::Cell::new((0_usize, 0_usize));
+    let totals = std::cell::Cell::new(Totals::default());
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
         cases: cases(),
         failure_persistence: None,
@@ -209,20 +314,28 @@ fn every_key_that_appears_before_its_prefix_closes_is_collected_exactly_once() {
         ..ProptestConfig::default()
     });
     runner
-        .run(&proptest::collection::vec(step(), 5..40), |steps| {
-            let (closed, too_late) = runtime.block_on(async {
-                let mut model = Model::new();
+        .run(&(proptest::collection::vec(step(), 5..40), any::<bool>()), |(steps, rechecks)| {
+            let one = runtime.block_on(async {
+                let mut model = Model::new(rechecks);
                 for step in steps {
                     model.take(step).await;
                 }
                 model.settle().await
             });
-            let (all, late) = totals.get();
-            totals.set((all + closed, late + too_late));
+            let all = totals.get();
+            totals.set(Totals {
+                owed: all.owed + one.owed,
+                too_late: all.too_late + one.too_late,
+                power_cuts: all.power_cuts + one.power_cuts,
+            });
             Ok(())
         })
         .unwrap();
-    let (closed, too_late) = totals.get();
-    println!("{} cases, {closed} keys owed, {too_late} after their prefix had closed", cases());
-    assert!(closed > cases() as usize, "the cases hold too few keys to show anything");
+    let Totals { owed, too_late, power_cuts } = totals.get();
+    println!(
+        "{} cases, {owed} objects owed, {too_late} of them after their prefix had closed, {power_cuts} power cuts",
+        cases()
+    );
+    let enough = cases() as usize;
+    assert!(owed > enough && too_late > 0 && power_cuts > 0, "the cases hold too little to show anything");
 }

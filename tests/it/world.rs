@@ -20,7 +20,8 @@ use s3sweep::sink::dead_letter::DeadLetters;
 use s3sweep::sink::{Position, Sink, SinkError};
 use s3sweep::state::history::History;
 use s3sweep::state::memory::MemoryState;
-use s3sweep::state::{SourceRecord, State};
+use s3sweep::state::{Batch, Pair, SourceRecord, State, StateError};
+use s3sweep::sweep::report::SourceReport;
 use s3sweep::sweep::{self, Mode, SweepContext, SweepLimits, Swept};
 use s3sweep::testing::{FaultyBucket, MemoryBucket};
 use tokio::task::JoinSet;
@@ -84,8 +85,110 @@ impl Sink for HandSink {
     }
 }
 
+/// What a fuse does at a durable operation.
+enum Burn {
+    /// The operation is done.
+    Done,
+    /// The power goes before the operation.
+    Before,
+    /// The power goes right after it; whoever asked does not hear of it.
+    After,
+}
+
+/// Cuts the power at a durable operation: nothing that is asked for later is done.
+#[derive(Clone, Default)]
+pub struct Fuse(Arc<Mutex<Option<(u64, bool)>>>);
+
+impl Fuse {
+    /// Blows at the `number`-th durable operation from now (from 1), before or after it.
+    pub fn set(&self, number: u64, after: bool) {
+        *self.0.lock().unwrap() = Some((number, after));
+    }
+
+    /// Whether it has blown; it is whole again afterwards.
+    pub fn mend(&self) -> bool {
+        self.0.lock().unwrap().take().is_some_and(|(left, _)| left == 0)
+    }
+
+    fn burn(&self) -> Burn {
+        match &mut *self.0.lock().unwrap() {
+            None => Burn::Done,
+            Some((0, _)) => Burn::Before,
+            Some((left, after)) => {
+                *left -= 1;
+                match (*left, *after) {
+                    (0, true) => Burn::After,
+                    (0, false) => Burn::Before,
+                    _ => Burn::Done,
+                }
+            }
+        }
+    }
+}
+
+/// A state behind a fuse.
+struct FusedState(Arc<dyn State>, Fuse);
+
+impl State for FusedState {
+    fn apply(&self, batch: &Batch) -> Result<(), StateError> {
+        let burn = self.1.burn();
+        if !matches!(burn, Burn::Before) {
+            self.0.apply(batch)?;
+        }
+        match burn {
+            Burn::Done => Ok(()),
+            Burn::Before | Burn::After => Err(StateError::Damaged { what: "the power is gone".into() }),
+        }
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
+        self.0.get(key)
+    }
+
+    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Pair>, StateError> {
+        self.0.scan(from, to, limit)
+    }
+}
+
+/// A sink behind a fuse.
+struct FusedSink(HandSink, Fuse);
+
+impl FusedSink {
+    fn fused<T>(&mut self, work: impl FnOnce(&mut HandSink) -> Result<T, SinkError>) -> Result<T, SinkError> {
+        let gone = || SinkError::Foreign { what: "the power is gone".into() };
+        match self.1.burn() {
+            Burn::Done => work(&mut self.0),
+            Burn::Before => Err(gone()),
+            Burn::After => work(&mut self.0).and_then(|_| Err(gone())),
+        }
+    }
+}
+
+impl Sink for FusedSink {
+    fn recover(&mut self, committed: Option<&Position>) -> Result<(), SinkError> {
+        self.0.recover(committed)
+    }
+
+    fn write(&mut self, records: &[u8]) -> Result<(), SinkError> {
+        self.fused(|sink| sink.write(records))
+    }
+
+    fn commit(&mut self, finish: bool) -> Result<Position, SinkError> {
+        self.fused(|sink| sink.commit(finish))
+    }
+
+    fn seal(&mut self) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn due_in(&self) -> Option<Duration> {
+        None
+    }
+}
+
 /// One source and everything around it.
 pub struct World {
+    pub fuse: Fuse,
     pub bucket: MemoryBucket,
     pub faulty: Arc<FaultyBucket<MemoryBucket>>,
     pub sink: HandSink,
@@ -115,6 +218,7 @@ impl World {
         );
         let bucket = MemoryBucket::new("acme-trail");
         World {
+            fuse: Fuse::default(),
             faulty: Arc::new(FaultyBucket::new(bucket.clone(), "acme-trail")),
             bucket,
             sink: HandSink::default(),
@@ -145,8 +249,8 @@ impl World {
     async fn sweep_over(&self, bucket: Arc<dyn Bucket>) -> Swept {
         let stop = CancellationToken::new();
         let durable = Durable {
-            sink: Box::new(self.sink.clone()),
-            state: self.state.clone(),
+            sink: Box::new(FusedSink(self.sink.clone(), self.fuse.clone())),
+            state: Arc::new(FusedState(self.state.clone(), self.fuse.clone())),
             dead_letters: DeadLetters::new(self.folder.path().join("dead-letter.ndjson")),
             history: History::open(self.folder.path(), &self.state.history().unwrap().into_iter().collect())
                 .unwrap(),
@@ -158,7 +262,10 @@ impl World {
             buffer_bytes: 4 << 20,
             sink_timeout: None,
         };
-        let (committer, handle) = Committer::open(durable, settings, stop.clone()).unwrap();
+        let (committer, handle) = match Committer::open(durable, settings, stop.clone()) {
+            Ok(opened) => opened,
+            Err(error) => return Swept { report: SourceReport::new("main"), ended: Err(error.into()) },
+        };
         let committer = JoinSet::from_iter([committer.run()]);
         let source = Arc::new(self.config.sources[0].clone());
         let counts = Arc::new(RequestCounts::default());
@@ -172,6 +279,7 @@ impl World {
             clock: Arc::new(self.clock.clone()),
             limits: limits.clone(),
             close_spread: self.config.close_spread,
+            state_dir: self.folder.path().to_owned(),
             stop: stop.clone(),
             mode: Mode::Collect(handle.clone()),
         };
@@ -194,8 +302,10 @@ impl World {
             stop,
         })
         .await;
-        handle.end(committer).await.unwrap();
-        swept
+        match handle.end(committer).await {
+            Ok(()) => swept,
+            Err(error) => Swept { ended: Err(error.into()), ..swept },
+        }
     }
 
     /// What is stored of the source.

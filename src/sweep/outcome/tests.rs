@@ -76,6 +76,7 @@ impl Rig {
             clock: Arc::new(FixedClock(self.now)),
             limits: limits.clone(),
             close_spread: Duration::ZERO,
+            state_dir: PathBuf::from("/nowhere"),
             stop: CancellationToken::new(),
             mode: Mode::Collect(self.bench.handle.clone()),
         };

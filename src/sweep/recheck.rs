@@ -1,0 +1,214 @@
+//! Rechecks: closed prefixes are listed once more, in full, at the ages of `recheck`.
+//!
+//! The listing is held against the prefix's history and whatever the ledger holds of it since.
+//! What neither knows is collected and counted as late; it goes to the history in a frame of its
+//! own, together with the plan of the next recheck.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::stream::{self, StreamExt as _};
+use tracing::warn;
+
+use super::list::Kind;
+use super::pass::Pass;
+use super::plan::{Covered, LeafView, Listing};
+use super::{Mode, SweepError, Sweeper};
+use crate::commit::Closing;
+use crate::pattern::{Leaf, PrefixTime};
+use crate::state::history::{self, Frame, HistoryEntry, HistoryError};
+use crate::state::{Change, DueRecheck, LeafRecord, LedgerEntry, Outcome, Recheck};
+
+/// Rechecks read at once.
+const PAGE: usize = 200;
+
+/// What the history says of one prefix: its frames, each in byte order, read side by side.
+pub(super) struct History {
+    frames: Vec<(Frame, Option<HistoryEntry>)>,
+}
+
+impl History {
+    /// Begins to read the frames; `None` when one of their files is gone.
+    fn open(state_dir: &Path, frames: &[(String, u64)]) -> Result<Option<Self>, HistoryError> {
+        let mut opened = Vec::new();
+        for (file, offset) in frames {
+            match history::read(state_dir, file, *offset) {
+                Ok(mut frame) => {
+                    let first = frame.next().transpose()?;
+                    opened.push((frame, first));
+                }
+                Err(HistoryError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Some(History { frames: opened }))
+    }
+
+    /// What is known of a key; keys must be asked for in byte order.
+    pub fn find(&mut self, key: &str) -> Result<Option<LedgerEntry>, HistoryError> {
+        let mut found = None;
+        for (frame, next) in &mut self.frames {
+            while next.as_ref().is_some_and(|entry| entry.key.as_str() < key) {
+                *next = frame.next().transpose()?;
+            }
+            if let Some(entry) = next.as_ref().filter(|entry| entry.key == key) {
+                found = Some(into_ledger(entry)); // the later frame counts
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn into_ledger(entry: &HistoryEntry) -> LedgerEntry {
+    LedgerEntry {
+        etag: entry.etag.clone(),
+        // A word of a later version stands for something that was settled all the same.
+        outcome: Outcome::from_word(&entry.outcome).unwrap_or(Outcome::Collected),
+        records: entry.records,
+        last_modified: entry.at,
+        settled_at: entry.at,
+    }
+}
+
+impl Sweeper {
+    /// Does the rechecks that are due, as many at once as leaves are listed.
+    pub(super) async fn recheck(self: &Arc<Self>) -> Result<(), SweepError> {
+        let now = self.clock.now();
+        loop {
+            let due = self.state.rechecks(self.key, now, PAGE)?;
+            let before = due.first().cloned();
+            stream::iter(due)
+                .map(|due| self.recheck_prefix(due))
+                .buffer_unordered(self.limits.list_concurrency)
+                .fold(Ok(()), |so_far, one| async { so_far.and(one) })
+                .await?;
+            // What could not be done stays where it was: the next sweep tries again.
+            let left = self.state.rechecks(self.key, now, 1)?;
+            if left.is_empty()
+                || left.first() == before.as_ref()
+                || before.is_none()
+                || matches!(self.mode, Mode::Preview(_))
+            {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn recheck_prefix(self: &Arc<Self>, due: DueRecheck) -> Result<(), SweepError> {
+        let (at, head, time, recheck) = due;
+        let forget = Change::DeleteRecheck(self.key, at, head.clone(), time);
+        let stored = self.state.leaf(self.key, &head)?;
+        let (Some(leaf), Some(stored)) = (self.config.pattern.leaf(&head), stored) else {
+            return self.store(vec![forget]).await;
+        };
+        if self.is_still_open(&leaf, &stored, time)? {
+            return self.store(vec![forget]).await; // it will close once more, and be planned anew
+        }
+        let Some(history) = History::open(&self.state_dir, &recheck.frames)? else {
+            warn!(
+                source = self.config.name,
+                leaf = head,
+                prefix = leaf.prefix(time).name,
+                "its history is gone: not rechecked"
+            );
+            return self.store(vec![forget]).await;
+        };
+        let (view, listing) = once_more(leaf, time);
+        let pass = Pass::new(true);
+        let listed = match self.list_or_note(&view, listing, &pass, Kind::Recheck(history)).await {
+            Ok(Some(listed)) => listed,
+            Ok(None) => return self.wait(&pass).await.map(|_| ()),
+            Err(error) => return self.end_early(&pass, error).await,
+        };
+        let unsettled = self.wait(&pass).await?;
+        let failed = self.failed_prefixes()?;
+        let waits = failed.get(&head).is_some_and(|times| times.contains(&time));
+        if !unsettled.is_empty() || waits {
+            return Ok(()); // the next sweep lists it again
+        }
+        let found = listed.seen.get(&time).is_some_and(|seen| seen.has_entries);
+        self.end_recheck(&view.leaf, time, recheck, forget, found).await
+    }
+
+    /// Plans the next recheck; late finds go from the ledger to the history in the same batch.
+    async fn end_recheck(
+        &self,
+        leaf: &Leaf,
+        time: PrefixTime,
+        mut recheck: Recheck,
+        forget: Change,
+        found: bool,
+    ) -> Result<(), SweepError> {
+        let Mode::Collect(committer) = &self.mode else { return Ok(()) };
+        recheck.done += 1;
+        let next = self.next_recheck(&recheck).map(|due| (due, recheck));
+        let has_entries = found && !self.ledger_is_empty(leaf, time)?;
+        if !has_entries {
+            let put = next.map(|(due, recheck)| {
+                Change::PutRecheck(self.key, due, leaf.head().to_owned(), time, Box::new(recheck))
+            });
+            return self.store(std::iter::once(forget).chain(put).collect()).await;
+        }
+        let closing = Closing {
+            source: self.key,
+            source_name: self.config.name.clone(),
+            prefixes: vec![(leaf.clone(), time)],
+            changes: vec![forget],
+            recheck: next,
+            at: self.clock.now(),
+        };
+        Ok(committer.close(closing).await?)
+    }
+
+    /// Whether the ledger holds nothing of a closed prefix.
+    fn ledger_is_empty(&self, leaf: &Leaf, time: PrefixTime) -> Result<bool, SweepError> {
+        let literal = leaf.prefix(time).literal;
+        let mut after = None;
+        loop {
+            let page = self.state.entries_under(self.key, &literal, after.as_deref(), PAGE)?;
+            if page.iter().any(|(key, _)| leaf.prefix_of_key(key) == Some(time)) {
+                return Ok(false);
+            }
+            if page.len() < PAGE {
+                return Ok(true);
+            }
+            after = page.last().map(|(key, _)| key.clone());
+        }
+    }
+
+    fn is_still_open(&self, leaf: &Leaf, stored: &LeafRecord, time: PrefixTime) -> Result<bool, SweepError> {
+        let markers = self.state.markers(self.key, leaf.head())?;
+        let closed_above = markers.iter().any(|(marked, marker)| *marked == time && marker.closed);
+        Ok(time >= stored.closed_through && !closed_above)
+    }
+
+    /// The plan of a prefix that closes now; `None` when nothing is rechecked.
+    pub(super) fn first_recheck(&self) -> Option<(DateTime<Utc>, Recheck)> {
+        let recheck = Recheck { closed_at: self.clock.now(), done: 0, frames: Vec::new() };
+        Some((self.next_recheck(&recheck)?, recheck))
+    }
+
+    fn next_recheck(&self, recheck: &Recheck) -> Option<DateTime<Utc>> {
+        let age: &Duration = self.config.recheck.get(usize::try_from(recheck.done).ok()?)?;
+        recheck.closed_at.checked_add_signed(TimeDelta::from_std(*age).ok()?)
+    }
+}
+
+/// A view in which one closed prefix is open again, and the listing of it in full.
+fn once_more(leaf: Leaf, time: PrefixTime) -> (LeafView, Listing) {
+    let listing = Listing {
+        prefix: leaf.prefix(time).literal,
+        start_after: None,
+        covered: Covered::Set(BTreeSet::from([time])),
+        from_floor: None,
+    };
+    let record = LeafRecord { closed_through: time, sparse_until: None, dropped: false };
+    let view =
+        LeafView { leaf: Arc::new(leaf), record, markers: Default::default(), failed: Default::default() };
+    (view, listing)
+}

@@ -1,0 +1,135 @@
+//! Rechecks of closed prefixes and the comparison in full of open-ended ones: what appears below a
+//! floor or after the closing is collected once, and counted as late.
+
+use chrono::TimeDelta;
+use s3sweep::failure::Class;
+use s3sweep::sweep::report::SourceReport;
+use s3sweep::testing::{Fault, When};
+
+use crate::world::{World, at, trail_key};
+
+const SETTINGS: &str = "prefix = \"AWSLogs/*/CloudTrail/us-east-1\"\nstart = \"2026-06-01\"\nlateness = \"1H\"\ndiscover_every = \"90D\"";
+
+async fn sweep(world: &World, now: &str) -> SourceReport {
+    world.clock.set(at(now));
+    let swept = world.sweep().await;
+    swept.ended.unwrap();
+    swept.report
+}
+
+/// Collected, late, failed, LIST and GET requests.
+fn figures(report: &SourceReport) -> (u64, u64, u64, u64, u64) {
+    let objects = &report.objects;
+    (objects.collected, objects.late, objects.failed, report.requests.list, report.requests.get)
+}
+
+fn put(world: &World, minute: &str, suffix: u64, appears: &str) -> String {
+    let key = trail_key(0, at(minute), suffix);
+    world.put(&key, at(appears));
+    key
+}
+
+/// Closes 2026-06-01 with two objects.
+async fn closed(settings: &str) -> World {
+    let world = World::new("2026-06-01T12:00:00Z", settings);
+    put(&world, "2026-06-01T10:00:00Z", 5, "2026-06-01T10:05:00Z");
+    put(&world, "2026-06-01T11:00:00Z", 5, "2026-06-01T11:05:00Z");
+    assert_eq!(figures(&sweep(&world, "2026-06-01T12:00:00Z").await).0, 2);
+    sweep(&world, "2026-06-02T02:00:00Z").await;
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_appears_after_the_closing_is_found_at_the_rechecks_and_once() {
+    let world = closed(SETTINGS).await;
+    put(&world, "2026-06-01T10:00:00Z", 1, "2026-06-02T10:00:00Z");
+    assert_eq!(figures(&sweep(&world, "2026-06-02T20:00:00Z").await), (0, 0, 0, 1, 0), "closed");
+    // A day after the closing: the live prefixes, and the closed day in one LIST of its own.
+    assert_eq!(figures(&sweep(&world, "2026-06-03T03:00:00Z").await), (1, 1, 0, 2, 1), "the first recheck");
+    assert_eq!(figures(&sweep(&world, "2026-06-03T04:00:00Z").await).0, 0);
+    put(&world, "2026-06-01T23:00:00Z", 9, "2026-06-04T10:00:00Z");
+    let second = sweep(&world, "2026-06-09T03:00:00Z").await;
+    assert_eq!(
+        (second.objects.collected, second.objects.late),
+        (1, 1),
+        "the second recheck knows both frames"
+    );
+    let last = sweep(&world, "2026-07-03T03:00:00Z").await;
+    assert_eq!(last.objects.collected, 0, "the last recheck finds nothing new");
+    put(&world, "2026-06-01T23:30:00Z", 9, "2026-07-04T10:00:00Z");
+    assert_eq!(sweep(&world, "2026-08-20T03:00:00Z").await.objects.collected, 0, "after the last recheck");
+    assert!(world.sink.event_ids().values().all(|times| *times == 1));
+    let record = world.record();
+    assert!(world.state.entries(record.key(), None, 9).unwrap().is_empty(), "the ledger went to the history");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_day_without_any_object_is_rechecked_too() {
+    let world = closed(SETTINGS).await;
+    sweep(&world, "2026-06-03T02:00:00Z").await;
+    put(&world, "2026-06-02T10:00:00Z", 1, "2026-06-03T10:00:00Z");
+    let report = sweep(&world, "2026-06-04T03:00:00Z").await;
+    assert_eq!((report.objects.collected, report.objects.late), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_rechecked_where_nobody_wants_it() {
+    let world = closed(&format!("{SETTINGS}\nrecheck = []")).await;
+    put(&world, "2026-06-01T10:00:00Z", 1, "2026-06-02T10:00:00Z");
+    assert_eq!(sweep(&world, "2026-06-03T03:00:00Z").await.objects.collected, 0);
+    let record = world.record();
+    assert!(world.state.rechecks(record.key(), at("2030-01-01T00:00:00Z"), 9).unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recheck_that_fails_is_done_again() {
+    for (name, fail_list, class) in [
+        ("the LIST", true, Class::Unreachable),
+        ("the GET", false, Class::Object),
+        ("no access", false, Class::Unreachable),
+    ] {
+        let world = closed(SETTINGS).await;
+        put(&world, "2026-06-01T10:00:00Z", 1, "2026-06-02T10:00:00Z");
+        world.faulty.heal(); // numbers the calls from 1
+        if fail_list {
+            world.faulty.on_list(When::Nth(2), Fault::Fail(class));
+        } else {
+            world.faulty.on_get(When::Always, Fault::Fail(class));
+        }
+        assert_eq!(sweep(&world, "2026-06-03T03:00:00Z").await.objects.collected, 0, "{name}");
+        world.faulty.heal();
+        for hour in 4..8 {
+            sweep(&world, &format!("2026-06-03T{hour:02}:00:00Z")).await;
+        }
+        assert_eq!(world.sink.event_ids().len(), 3, "{name}: collected");
+        assert!(world.sink.event_ids().values().all(|times| *times == 1), "{name}: once");
+        let record = world.record();
+        assert!(world.state.entries(record.key(), None, 9).unwrap().is_empty(), "{name}: in the history");
+        let waiting = world.state.rechecks(record.key(), at("2026-06-03T09:00:00Z"), 9).unwrap();
+        assert!(waiting.is_empty(), "{name}: done");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_open_ended_prefix_is_compared_in_full_from_time_to_time() {
+    let settings = "prefix = \"logs/app-\"\nstart = \"2026-06-01\"\nlateness = \"1H\"\nkey_order = \"time\"\n\
+                    reconcile_every = \"1D\"";
+    let world = World::new("2026-06-01T12:00:00Z", settings);
+    for number in 10..20 {
+        world.put(&format!("logs/app-{number}.json.gz"), at("2026-06-01T10:00:00Z"));
+    }
+    assert_eq!(figures(&sweep(&world, "2026-06-01T12:00:00Z").await).0, 10);
+    sweep(&world, "2026-06-01T14:00:00Z").await;
+    world.put("logs/app-05.json.gz", at("2026-06-01T15:00:00Z"));
+    let above = sweep(&world, "2026-06-01T16:00:00Z").await;
+    assert_eq!((above.objects.collected, above.objects.listed), (0, 0), "listed from the floor");
+    let full = sweep(&world, "2026-06-02T16:00:00Z").await;
+    assert_eq!((full.objects.collected, full.objects.late), (1, 1), "the comparison in full");
+    let again = sweep(&world, "2026-06-02T17:00:00Z").await;
+    assert_eq!((again.objects.collected, again.objects.listed), (0, 0), "from the floor again");
+    assert!(world.sink.event_ids().values().all(|times| *times == 1));
+    let late = at("2026-06-03T18:00:00Z") - TimeDelta::days(3);
+    world.put("logs/app-01.json.gz", late);
+    let skipped = sweep(&world, "2026-06-03T18:00:00Z").await;
+    assert_eq!(skipped.objects.skipped.get("before_start"), Some(&1), "{skipped:?}");
+}
