@@ -49,6 +49,24 @@ fn every_outcome_comes_back_under_its_own_number() {
 }
 
 #[test]
+fn rechecks_sort_by_when_they_are_due() {
+    let mut keys: Vec<_> = [(7, "", 3), (0, "a/", -1), (-5, "z/", 9), (0, "a/b", 0), (7, "a\0", 2)]
+        .into_iter()
+        .map(|(due, head, minutes)| {
+            (recheck_key(SOURCE, at(due), head, time(minutes)), (at(due), head.to_owned(), time(minutes)))
+        })
+        .collect();
+    keys.sort();
+    assert!(keys.is_sorted_by_key(|(_, (due, ..))| *due));
+    for (key, parts) in &keys {
+        assert_eq!(recheck_of(key).expect("its own form"), *parts);
+    }
+    let (from, to) = recheck_range(SOURCE, at(0));
+    let due = keys.iter().filter(|(key, _)| (&from..&to).contains(&key)).count();
+    assert_eq!(due, 3, "those of the last instant are due too");
+}
+
+#[test]
 fn a_later_version_is_refused_by_name_and_damage_is_told_from_it() {
     let entry = LedgerEntry {
         etag: "e".into(),

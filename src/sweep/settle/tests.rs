@@ -43,6 +43,18 @@ fn settle_days(view: &LeafView, listings: &[Listed], failed: &[&str]) -> Settled
 }
 
 #[test]
+fn prefixes_that_close_without_entries_are_told_when_they_ended_lately() {
+    let view = view(leaf(DAYS, chrono_tz::UTC, "a/"), "2024-02-20");
+    let mut pass = listed(&view, ("2024-02-20", "2024-03-10"), "2024-03-10T12:00:00Z");
+    pass.seen.insert(at(&view.leaf, "2024-03-08"), seen(None, "k"));
+    let settled = settle_days(&view, &[pass], &[]);
+    assert_eq!(through(&view, &settled), "2024-03-10");
+    let empty: Vec<_> = settled.empty.iter().map(|time| time.to_string().replace("T00:00", "")).collect();
+    assert_eq!(empty, ["2024-03-09"], "8 has entries, 7 and before ended long ago");
+    assert_eq!(closing(&settled), ["2024-03-08"]);
+}
+
+#[test]
 fn a_prefix_waits_by_name_only_when_all_that_is_missing_has_a_name() {
     let view = view(leaf(DAYS, chrono_tz::UTC, "a/"), "2024-03-07");
     let day = at(&view.leaf, "2024-03-07");
