@@ -4,17 +4,20 @@
 //! stop — what was handed over is described by its progress, and the next try begins after it.
 //! Memory is the window and one chunk, whatever the object's size.
 
+pub mod body;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
+use futures_util::TryStreamExt as _;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tokio_util::io::StreamReader;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::bucket::{Bucket, BucketError, GetRequest, ObjectRef};
+use crate::bucket::{Bucket, BucketError, ObjectRef};
 use crate::clock::Clock;
 use crate::commit::{Chunk, CommitError, CommitHandle, ObjectId};
 use crate::decode::inflate::{self, FileType, InflateError, InflateLimits};
@@ -25,13 +28,12 @@ use crate::record::LogType;
 use crate::retry::Backoff;
 use crate::sink::dead_letter::{self, DeadLetter};
 use crate::state::{Progress, SourceKey};
+use body::{Fetch, GetBudget};
 
 /// GETs per object and sweep.
 const MAX_GETS: u32 = 4;
-/// GETs after which damage is believed.
+/// Looks at the bytes after which damage is believed.
 const MAX_DAMAGED_GETS: u32 = 2;
-/// A body that sends nothing for this long is transient.
-const STALL: Duration = Duration::from_secs(30);
 /// Inflated bytes looked at together; measured best among 64 KiB to 1 MiB.
 const WINDOW: usize = 128 * 1024;
 /// Encoded bytes handed over together.
@@ -54,6 +56,11 @@ pub struct CollectSettings {
     pub inflate: InflateLimits,
     /// Waits between the GETs of one object.
     pub backoff: Backoff,
+    /// A body that sends nothing for this long is broken off; another GET goes on there.
+    pub stall_timeout: Duration,
+    /// How long one object may take in one sweep; waiting for a free GET or for the sink does
+    /// not count. The next sweep goes on where it was left.
+    pub object_timeout: Duration,
 }
 
 /// Collects the objects of one source.
@@ -117,6 +124,8 @@ pub struct Work {
 enum Interrupt {
     Failure(Failure, Option<Duration>),
     Stopped,
+    /// The object has had its time in this sweep.
+    Overdue,
     Commit(CommitError),
 }
 
@@ -150,6 +159,8 @@ impl Collector {
             object,
             progress: self.progress(object, resume),
             work: Work::default(),
+            budget: GetBudget::new(MAX_GETS),
+            deadline: Instant::now() + self.settings.object_timeout,
             records: Vec::new(),
             dead_letters: Vec::new(),
         };
@@ -188,6 +199,9 @@ struct Run<'a> {
     /// After the last record that was passed; what is still in `records` included.
     progress: Progress,
     work: Work,
+    budget: GetBudget,
+    /// Moves by what was waited for others than the bucket.
+    deadline: Instant,
     records: Vec<u8>,
     dead_letters: Vec<u8>,
 }
@@ -197,26 +211,49 @@ impl Run<'_> {
         let mut damaged = 0;
         loop {
             let attempt = self.attempt().await;
+            self.work.gets = self.budget.made();
             // What was passed before the interruption is good: it is delivered once, now.
             self.hand_over().await?;
             let (failure, asked) = match attempt {
                 Ok(()) => return Ok(Ending::Complete),
                 Err(Interrupt::Stopped) => return Ok(Ending::Stopped),
+                Err(Interrupt::Overdue) => return Ok(self.overdue()),
                 Err(Interrupt::Commit(error)) => return Err(error),
                 Err(Interrupt::Failure(failure, asked)) => (self.judge(failure), asked),
             };
             damaged += u32::from(failure.class == Class::Content);
-            let again =
-                failure.class.is_retryable() && damaged < MAX_DAMAGED_GETS && self.work.gets < MAX_GETS;
-            if !again {
+            if !failure.class.is_retryable() || damaged == MAX_DAMAGED_GETS {
                 return Ok(Ending::Failed(failure));
+            }
+            if self.budget.is_spent() {
+                return Ok(Ending::Failed(unconfirmed(failure)));
             }
             debug!(key = self.object.key, %failure, tries = self.work.gets, "trying the object again");
             let wait = self.collector.settings.backoff.wait(self.work.gets, asked, fastrand::f64());
-            if self.collector.unless_stopped(tokio::time::sleep(wait)).await.is_err() {
-                return Ok(Ending::Stopped);
+            match self.in_time(tokio::time::sleep(wait)).await {
+                Ok(()) => {}
+                Err(Interrupt::Overdue) => return Ok(self.overdue()),
+                Err(_) => return Ok(Ending::Stopped),
             }
         }
+    }
+
+    /// Waits for something of the bucket, unless the process is asked to stop or the object has
+    /// had its time.
+    async fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T, Interrupt> {
+        tokio::select! {
+            biased;
+            () = self.collector.stop.cancelled() => Err(Interrupt::Stopped),
+            () = tokio::time::sleep_until(self.deadline) => Err(Interrupt::Overdue),
+            done = work => Ok(done),
+        }
+    }
+
+    fn overdue(&self) -> Ending {
+        let seconds = self.collector.settings.object_timeout.as_secs();
+        let reason =
+            format!("not done within object_timeout, {seconds} s; the next sweep goes on where it is");
+        Ending::Failed(Failure::new(Class::Transient, reason))
     }
 
     /// Damage in an object that may still be written is no damage yet.
@@ -232,13 +269,18 @@ impl Run<'_> {
 
     async fn attempt(&mut self) -> Result<(), Interrupt> {
         let collector = self.collector;
+        let waiting = Instant::now();
         let _permit =
             collector.unless_stopped(collector.gets.acquire()).await?.map_err(|_| Interrupt::Stopped)?;
-        self.work.gets += 1;
-        let request =
-            GetRequest { key: self.object.key.clone(), if_match: self.object.etag.clone(), from: 0 };
-        let body = collector.unless_stopped(collector.bucket.get(&request)).await??;
-        let reader = StreamReader::new(body.map(|part| part.map_err(std::io::Error::other)));
+        self.deadline += waiting.elapsed();
+        let fetch = Fetch {
+            bucket: collector.bucket.clone(),
+            budget: self.budget.clone(),
+            stall_timeout: collector.settings.stall_timeout,
+            backoff: collector.settings.backoff,
+            random: fastrand::f64,
+        };
+        let reader = StreamReader::new(fetch.body(self.object).map_err(std::io::Error::other));
         let mut inflated = inflate::reader(reader, collector.settings.file_type, collector.settings.inflate);
         let split = self.split(&mut inflated).await;
         self.work.read += inflated.stored_bytes();
@@ -279,14 +321,9 @@ impl Run<'_> {
         window: &mut Window,
         inflated: &mut (impl AsyncRead + Unpin),
     ) -> Result<bool, Interrupt> {
-        let fill = tokio::time::timeout(STALL, window.fill(inflated));
-        match self.collector.unless_stopped(fill).await? {
-            Ok(Ok(read)) => Ok(read == 0),
-            Ok(Err(error)) => Err(self.classify(error)),
-            Err(_) => Err(Interrupt::Failure(
-                Failure::new(Class::Transient, format!("no byte of the body for {} s", STALL.as_secs())),
-                None,
-            )),
+        match self.in_time(window.fill(inflated)).await? {
+            Ok(read) => Ok(read == 0),
+            Err(error) => Err(self.classify(error)),
         }
     }
 
@@ -362,7 +399,10 @@ impl Run<'_> {
             dead_letters: std::mem::take(&mut self.dead_letters),
             progress: self.progress.clone(),
         };
-        self.collector.committer.write(chunk).await
+        let waiting = Instant::now();
+        let written = self.collector.committer.write(chunk).await;
+        self.deadline += waiting.elapsed();
+        written
     }
 
     /// An error of the reader is the bucket's, or the gzip stream's.
@@ -374,6 +414,18 @@ impl Run<'_> {
                 None => content(format!("unreadable: {error}")),
             },
         }
+    }
+}
+
+/// Damage that no GET is left to look at again is not believed yet.
+fn unconfirmed(failure: Failure) -> Failure {
+    match failure.class {
+        Class::Content => {
+            let reason =
+                format!("{} (the next sweep looks again: no GET is left in this one)", failure.reason);
+            Failure::new(Class::Transient, reason)
+        }
+        _ => failure,
     }
 }
 

@@ -29,9 +29,6 @@ use close::{apply_in_parts, clean_up, close};
 
 /// Messages that wait for the committer; their bytes are bounded by the buffer.
 const QUEUE: usize = 256;
-/// State operations after which a group is due; progress of objects in flight comes on top and
-/// stays below [`crate::state::MAX_BATCH`].
-const GROUP_OPERATIONS: usize = 120;
 /// Settled objects that wait for their answer after which a group is due: half of those that may
 /// be in flight, so that the others go on meanwhile.
 const GROUP_WAITING: usize = 32;
@@ -47,6 +44,9 @@ pub struct CommitSettings {
     pub every: Duration,
     /// At this many encoded bytes.
     pub bytes: usize,
+    /// At this many state operations; progress of objects in flight comes on top and has to stay
+    /// below [`crate::state::MAX_BATCH`] with them.
+    pub operations: usize,
     /// Encoded bytes that may wait, the group included.
     pub buffer_bytes: usize,
     /// Give up when the sink has been down this long; `None` waits for ever.
@@ -387,7 +387,7 @@ impl Committer {
         let is_old = self.group.began.is_some_and(|began| began.elapsed() >= self.settings.every);
         is_old
             || self.group.bytes >= self.settings.bytes
-            || self.group.changes.len() >= GROUP_OPERATIONS
+            || self.group.changes.len() >= self.settings.operations
             || self.group.answers.len() >= GROUP_WAITING
     }
 

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::*;
-use crate::bucket::{Body, ListPage, ListRequest};
+use crate::bucket::{Body, GetRequest, ListPage, ListRequest};
 use crate::clock::FixedClock;
 use crate::commit::fakes::{Bench, SOURCE, settings};
 use crate::record::Record;
@@ -112,6 +112,8 @@ impl Rig {
                 max_record_bytes: 1 << 20,
                 inflate: InflateLimits { max_object_bytes: 1 << 30, max_ratio: 1000 },
                 backoff: Backoff::default(),
+                stall_timeout: Duration::from_secs(30),
+                object_timeout: Duration::from_secs(3600),
             },
             bucket: Arc::new(faulty.clone()),
             encoder: Arc::new(Numbered),
@@ -235,8 +237,11 @@ async fn a_cut_body_goes_on_without_repeating() {
             let collected = rig.collect(None).await;
             assert!(matches!(collected.ending, Ending::Complete), "{name} {cut}: {:?}", collected.ending);
             assert_eq!(rig.delivered().await, lines(&elements), "{name} cut at {cut}");
-            let gets = collected.work.gets;
-            assert!(gets == 3, "{name} cut at {cut}: {gets} GETs");
+            // After the last byte nothing is left to go on with: the whole is fetched again.
+            let looks = if cut + cut / 2 < bytes.len() as u64 { 1 } else { 2 };
+            let Work { gets, read, inflated, .. } = collected.work;
+            let want = (3, looks * bytes.len() as u64, looks * text.len() as u64);
+            assert_eq!((gets, read, inflated), want, "{name} cut at {cut}: nothing is inflated twice");
         }
     }
 }
@@ -246,7 +251,7 @@ async fn an_object_gets_four_gets_in_a_sweep() {
     let elements = records(4, 5);
     let (text, ends) = object(&elements);
     let rig = Rig::new(text.clone());
-    rig.faulty.on_get(When::Always, Fault::CutBody(ends[1] + 3));
+    rig.faulty.on_get(When::Always, Fault::CutBody(ends[1].div_ceil(4)));
     let first = rig.collect(None).await;
     assert_eq!((class(&first), first.work.gets), (Class::Transient, 4));
     let two = lines(&elements[..2]);
@@ -291,6 +296,67 @@ async fn damage_is_looked_at_twice_and_what_came_before_is_delivered_once() {
     let delivered = rig.delivered().await;
     assert!(lines(&elements).starts_with(&delivered), "no record twice");
     assert_eq!(collected.progress.delivered, delivered.lines().count() as u64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn damage_that_cannot_be_looked_at_again_waits_for_the_next_sweep() {
+    let elements = records(4, 5);
+    let (text, ends) = object(&elements);
+    let at = ends[1] as usize;
+    let rig = Rig::new(format!("{} oops{}", &text[..at], &text[at..]));
+    rig.faulty.on_get(When::numbers(1..4), Fault::CutBody(3));
+    let first = rig.collect(None).await;
+    assert_eq!((class(&first), first.work.gets), (Class::Transient, 4));
+    let Ending::Failed(failure) = &first.ending else { return };
+    assert!(failure.reason.contains("no GET is left"), "{}", failure.reason);
+    let second = rig.collect(Some(first.progress)).await;
+    assert_eq!((class(&second), second.work.gets), (Class::Content, 2));
+    assert_eq!(rig.delivered().await, lines(&elements[..2]), "once, although looked at three times");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_has_its_time_and_goes_on_in_the_next_sweep() {
+    let elements = records(6000, 100);
+    let (text, _) = object(&elements);
+    let hour = Duration::from_secs(3600);
+    for (name, fault, gets) in [
+        ("the body stands still", Fault::StallBody(300_000, hour), 1),
+        ("the store asks to wait", Fault::RetryAfter(hour), 1),
+        ("the answer does not come", Fault::Delay(hour), 1),
+        ("each body stands still", Fault::StallBody(50_000, hour), 4),
+    ] {
+        let mut rig = Rig::new(text.clone());
+        rig.collector.settings.stall_timeout = if gets == 4 { Duration::from_secs(15) } else { hour };
+        rig.collector.settings.object_timeout = Duration::from_secs(60);
+        rig.faulty.on_get(When::Always, fault);
+        let began = Instant::now();
+        let first = rig.collect(None).await;
+        assert_eq!((class(&first), first.work.gets), (Class::Transient, gets), "{name}");
+        assert_eq!(began.elapsed().as_secs(), 60, "{name}");
+        let Ending::Failed(failure) = &first.ending else { return };
+        assert!(failure.reason.contains("object_timeout, 60 s"), "{name}: {}", failure.reason);
+        let count = rig.delivered().await.lines().count() as u64;
+        assert_eq!(first.progress.delivered, count, "{name}");
+        rig.faulty.heal();
+        let second = rig.collect(Some(first.progress)).await;
+        assert!(matches!(second.ending, Ending::Complete), "{name}: {:?}", second.ending);
+        assert!(rig.delivered().await == lines(&elements), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_a_free_get_does_not_count() {
+    let elements = records(3, 5);
+    let mut rig = Rig::new(object(&elements).0);
+    rig.collector.settings.object_timeout = Duration::from_secs(60);
+    let taken = rig.collector.gets.clone().acquire_owned().await.expect("it is open");
+    let others = async {
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        drop(taken);
+    };
+    let (collected, ()) = tokio::join!(rig.collect(None), others);
+    assert!(matches!(collected.ending, Ending::Complete), "{:?}", collected.ending);
+    assert_eq!(rig.delivered().await, lines(&elements));
 }
 
 #[tokio::test(start_paused = true)]

@@ -177,7 +177,13 @@ pub(crate) struct Bench {
 }
 
 pub(crate) fn settings() -> CommitSettings {
-    CommitSettings { every: Duration::from_secs(1), bytes: 1000, buffer_bytes: 4000, sink_timeout: None }
+    CommitSettings {
+        every: Duration::from_secs(1),
+        bytes: 1000,
+        operations: 120,
+        buffer_bytes: 4000,
+        sink_timeout: None,
+    }
 }
 
 impl Bench {

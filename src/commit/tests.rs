@@ -244,6 +244,23 @@ async fn groups_are_due_by_age_bytes_and_lull() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_commit_is_due_at_its_operations() {
+    for (operations, commits) in [(1, 4), (2, 2), (3, 2), (4, 1), (120, 1)] {
+        let bench = Bench::new(CommitSettings { operations, ..settings() });
+        bench.script.take_log();
+        let keys = ["a", "b", "c", "d"];
+        let settled = keys.map(|key| bench.handle.settle(settlement(key)));
+        assert!(join_all(settled).await.into_iter().all(|answer| answer.is_ok()));
+        let log = bench.script.take_log();
+        assert_eq!(
+            log.iter().filter(|line| line.starts_with("apply")).count(),
+            commits,
+            "{operations}: {log:?}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn writers_wait_while_the_buffer_is_full() {
     let bench = Bench::new(CommitSettings { buffer_bytes: 100, ..settings() });
     bench.script.inner().down.insert("commit", FOREVER);

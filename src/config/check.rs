@@ -17,6 +17,9 @@ pub(super) const MINUTE: Duration = Duration::from_secs(60);
 pub(super) const HOUR: Duration = Duration::from_secs(3_600);
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
 
+/// With progress of all objects in flight on top, a batch of the state holds no more.
+const MOST_OPERATIONS: u64 = 120;
+
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -200,6 +203,14 @@ fn limits(raw: &Set<RawLimits>) -> Result<Limits, Problem> {
         )?,
         commit_every: table.duration("commit_every", &raw.commit_every, SECOND, SECOND)?,
         commit_bytes: small(table.size("commit_bytes", &raw.commit_bytes, 8 * MIB, (64 * KIB, 4 * GIB))?),
+        commit_operations: small(table.number(
+            "commit_operations",
+            &raw.commit_operations,
+            MOST_OPERATIONS,
+            (1, MOST_OPERATIONS),
+        )?),
+        stall_timeout: table.duration("stall_timeout", &raw.stall_timeout, 30 * SECOND, SECOND)?,
+        object_timeout: table.duration("object_timeout", &raw.object_timeout, HOUR, SECOND)?,
     })
 }
 

@@ -52,6 +52,12 @@ pub struct Limits {
     pub commit_every: Duration,
     /// A commit is due when it holds this many bytes.
     pub commit_bytes: usize,
+    /// A commit is due when it holds this many state operations; at most 120.
+    pub commit_operations: usize,
+    /// A body that sends nothing for this long is broken off, and goes on with another GET.
+    pub stall_timeout: Duration,
+    /// How long one object may take in one sweep; the next sweep goes on where it was left.
+    pub object_timeout: Duration,
 }
 
 /// The sink's kind.

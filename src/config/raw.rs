@@ -54,6 +54,9 @@ pub(super) struct RawLimits {
     pub max_inflate_ratio: Set<u64>,
     pub commit_every: Set<String>,
     pub commit_bytes: Set<RawSize>,
+    pub commit_operations: Set<u64>,
+    pub stall_timeout: Set<String>,
+    pub object_timeout: Set<String>,
 }
 
 /// `[[source]]`, and `[defaults]` but for the name.

@@ -57,6 +57,9 @@ struct ShownLimits {
     max_inflate_ratio: u64,
     commit_every: String,
     commit_bytes: String,
+    commit_operations: usize,
+    stall_timeout: String,
+    object_timeout: String,
 }
 
 #[derive(Serialize)]
@@ -174,6 +177,9 @@ fn shown_limits(config: &Config) -> ShownLimits {
         max_inflate_ratio: limits.max_inflate_ratio,
         commit_every: show_duration(limits.commit_every),
         commit_bytes: show_size(limits.commit_bytes as u64),
+        commit_operations: limits.commit_operations,
+        stall_timeout: show_duration(limits.stall_timeout),
+        object_timeout: show_duration(limits.object_timeout),
     }
 }
 

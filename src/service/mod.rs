@@ -115,6 +115,7 @@ impl Instance {
         let settings = CommitSettings {
             every: config.limits.commit_every,
             bytes: config.limits.commit_bytes,
+            operations: config.limits.commit_operations,
             buffer_bytes: config.limits.buffer_bytes,
             sink_timeout: give_up.then_some(config.sink.sink_timeout),
         };
@@ -185,6 +186,8 @@ impl Instance {
                     max_ratio: limits.max_inflate_ratio,
                 },
                 backoff: Backoff::default(),
+                stall_timeout: limits.stall_timeout,
+                object_timeout: limits.object_timeout,
             },
             bucket,
             encoder: source.encoder.clone(),

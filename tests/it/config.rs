@@ -62,6 +62,8 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!((config.limits.list_concurrency, config.limits.get_concurrency), (8, 16));
     assert_eq!((config.limits.buffer_bytes, config.limits.max_record_bytes), (32 << 20, 16 << 20));
     assert_eq!((config.limits.max_object_bytes, config.limits.max_inflate_ratio), (16 << 30, 1_000));
+    assert_eq!((config.limits.stall_timeout, config.limits.object_timeout), (MINUTE / 2, 60 * MINUTE));
+    assert_eq!(config.limits.commit_operations, 120);
     let source = &config.sources[0];
     assert!(source.enabled);
     assert_eq!(source.recurrence, 5 * MINUTE);
@@ -273,6 +275,24 @@ fn wrong_top_and_sink_settings_are_named() {
         ("negative size", "[sink]", "[sink]\nmin_free = -1", &["sink.min_free", "a size such as"]),
         ("wrong unit", "[sink]", "[sink]\nrotate_every = \"1Y\"", &["sink.rotate_every", "1Y"]),
         ("limit", "[sink]", "[limits]\nget_concurrency = 0\n[sink]", &["limits.get_concurrency", "from 1"]),
+        (
+            "no time",
+            "[sink]",
+            "[limits]\nstall_timeout = \"0M\"\n[sink]",
+            &["limits.stall_timeout", "from 1S"],
+        ),
+        (
+            "no time",
+            "[sink]",
+            "[limits]\nobject_timeout = \"0M\"\n[sink]",
+            &["limits.object_timeout", "from 1S"],
+        ),
+        (
+            "more than a batch holds",
+            "[sink]",
+            "[limits]\ncommit_operations = 121\n[sink]",
+            &["limits.commit_operations", "from 1 to 120"],
+        ),
         (
             "wrong limit",
             "[sink]",

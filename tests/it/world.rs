@@ -259,6 +259,7 @@ impl World {
         let settings = CommitSettings {
             every: Duration::from_secs(1),
             bytes: 1 << 20,
+            operations: 120,
             buffer_bytes: 4 << 20,
             sink_timeout: None,
         };
@@ -293,6 +294,8 @@ impl World {
                 max_record_bytes: 1 << 20,
                 inflate: InflateLimits { max_object_bytes: 1 << 30, max_ratio: 1000 },
                 backoff: Backoff { first: Duration::from_millis(1), longest: Duration::from_millis(4) },
+                stall_timeout: Duration::from_secs(30),
+                object_timeout: Duration::from_secs(3600),
             },
             bucket,
             encoder: Arc::new(CloudTrailEncoder::new(&InterflowSettings::default()).unwrap()),

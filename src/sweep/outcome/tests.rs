@@ -91,6 +91,8 @@ impl Rig {
                 max_record_bytes: 1 << 20,
                 inflate: InflateLimits { max_object_bytes: 1 << 30, max_ratio: 1000 },
                 backoff: Backoff::default(),
+                stall_timeout: Duration::from_secs(30),
+                object_timeout: Duration::from_secs(3600),
             },
             bucket,
             encoder: Arc::new(Plain),
