@@ -9,4 +9,4 @@ mod server;
 
 pub use faulty::{CallMatcher, Fault, FaultyBucket, When};
 pub use memory::{Call, MemoryBucket, StoredObject};
-pub use server::{S3Server, ServerFault};
+pub use server::{Asked, Hook, S3Server, ServerFault};

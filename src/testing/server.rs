@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use hyper::header::{DATE, HeaderMap, HeaderValue, RETRY_AFTER};
+use hyper::header::{DATE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::service::service_fn;
 use hyper::{Request, StatusCode, body::Incoming, server::conn::http1};
 use hyper_util::rt::TokioIo;
@@ -35,12 +35,57 @@ use crate::bucket::{ListPage, ListRequest};
 const ACCESS_KEY_ID: &str = "S3SWEEPTESTKEY";
 const SECRET_ACCESS_KEY: &str = "s3sweep-test-secret";
 
+/// Marks an answer that is not sent: its connection breaks.
+const RESET: &str = "x-s3sweep-reset";
+
 /// How long connections may take to end before they are cut.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// Which requests a fault is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// All.
+    Any,
+    /// Every LIST.
+    Lists,
+    /// Every GET.
+    Gets,
+    /// LISTs whose prefix begins with this.
+    Below(String),
+    /// GETs of this key.
+    Key(String),
+}
+
+impl Asked {
+    fn fits(&self, request: &Asked) -> bool {
+        match (self, request) {
+            (Asked::Any, _) | (Asked::Lists, Asked::Below(_)) | (Asked::Gets, Asked::Key(_)) => true,
+            (Asked::Below(prefix), Asked::Below(asked)) => asked.starts_with(prefix),
+            (Asked::Key(key), Asked::Key(asked)) => key == asked,
+            _ => false,
+        }
+    }
+}
+
+/// Runs when a request comes in.
+#[derive(Clone)]
+pub struct Hook(Arc<dyn Fn() + Send + Sync>);
+
+impl std::fmt::Debug for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hook(..)")
+    }
+}
 
 /// What happens to a request instead of a good answer.
 #[derive(Clone, Debug)]
 pub enum ServerFault {
+    /// Nothing: a good answer, so that a later request takes the next fault.
+    Nothing,
+    /// A hook runs before the good answer: to delete or overwrite an object in between.
+    Before(Hook),
+    /// The connection breaks before any header of the answer.
+    Reset,
     /// An error answer.
     Error {
         /// S3's error code.
@@ -54,6 +99,35 @@ pub enum ServerFault {
     CutBody(usize),
     /// Nothing comes after so many bytes of the body of a GET.
     StallBody(usize),
+    /// The body of a GET ends after so many bytes, although Content-Length announces all.
+    ShortBody(usize),
+    /// The body of a GET has so many bytes only, and Content-Length says so.
+    TruncatedBody(usize),
+    /// The body of a GET has a byte more than the object, and Content-Length says so.
+    LongBody,
+    /// A GET is answered with this Content-Encoding header, the bytes as they are.
+    ContentEncoding(&'static str),
+    /// A page holds its last key twice.
+    RepeatedKey,
+    /// The keys of a page come in reverse.
+    Unsorted,
+    /// A page is truncated, and has no token.
+    NoToken,
+}
+
+impl ServerFault {
+    /// A hook that runs before the good answer.
+    pub fn before(hook: impl Fn() + Send + Sync + 'static) -> Self {
+        ServerFault::Before(Hook(Arc::new(hook)))
+    }
+}
+
+/// A fault for some of the requests to come.
+#[derive(Debug)]
+struct Scripted {
+    asked: Asked,
+    times: usize,
+    fault: ServerFault,
 }
 
 /// A running server. Dropping it stops it without waiting.
@@ -68,7 +142,7 @@ pub struct S3Server {
 #[derive(Debug, Default)]
 struct Shared {
     buckets: Mutex<BTreeMap<String, MemoryBucket>>,
-    faults: Mutex<VecDeque<ServerFault>>,
+    faults: Mutex<VecDeque<Scripted>>,
     delay: Mutex<Duration>,
     counts: Arc<RequestCounts>,
 }
@@ -146,7 +220,18 @@ impl S3Server {
 
     /// Queues a fault: each request with a valid signature takes one from the queue.
     pub fn fail_next(&self, fault: ServerFault) {
-        lock(&self.shared.faults).push_back(fault);
+        self.fail(Asked::Any, 1, fault);
+    }
+
+    /// Queues a fault for the next `times` of these requests: each request takes the first fault
+    /// in the queue that is for it. Requests with a wrong signature take none.
+    pub fn fail(&self, asked: Asked, times: usize, fault: ServerFault) {
+        lock(&self.shared.faults).push_back(Scripted { asked, times, fault });
+    }
+
+    /// Removes all faults.
+    pub fn heal(&self) {
+        lock(&self.shared.faults).clear();
     }
 
     /// Stops the server and waits for its connections; those that take longer than two seconds
@@ -213,7 +298,11 @@ async fn connection(stream: TcpStream, service: S3Service, shared: Arc<Shared>, 
             if !delay.is_zero() {
                 tokio::time::sleep(delay).await;
             }
-            service.call(request.map(s3s::Body::from)).await
+            let answer = service.call(request.map(s3s::Body::from)).await.map_err(io::Error::other)?;
+            match answer.headers().contains_key(RESET) {
+                true => Err(io::Error::other("reset on purpose")),
+                false => Ok(answer),
+            }
         }
     });
     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), answer);
@@ -249,20 +338,52 @@ impl Backend {
         bucket.ok_or_else(|| s3_error!(NoSuchBucket, "the specified bucket does not exist"))
     }
 
-    /// The next fault; one that is an error answer becomes it.
-    fn fault(&self) -> S3Result<Option<ServerFault>> {
-        let fault = lock(&self.0.faults).pop_front();
-        let Some(ServerFault::Error { code, status, retry_after }) = fault else { return Ok(fault) };
-        let code = S3ErrorCode::from_bytes(code.as_bytes()).unwrap_or(S3ErrorCode::InternalError);
-        let mut error = S3Error::with_message(code, "a scripted failure");
-        if let Ok(status) = StatusCode::from_u16(status) {
-            error.set_status_code(status);
+    /// The fault of this request; one that is an error answer becomes it.
+    fn fault(&self, request: &Asked) -> S3Result<ServerFault> {
+        match self.next_fault(request) {
+            ServerFault::Error { code, status, retry_after } => Err(refusal(code, status, retry_after)),
+            ServerFault::Before(Hook(hook)) => {
+                hook();
+                Ok(ServerFault::Nothing)
+            }
+            ServerFault::Reset => {
+                let mut error = s3_error!(InternalError, "not sent");
+                error.set_headers(HeaderMap::from_iter([(
+                    HeaderName::from_static(RESET),
+                    HeaderValue::from_static("1"),
+                )]));
+                Err(error)
+            }
+            fault => Ok(fault),
         }
-        if let Some(seconds) = retry_after {
-            error.set_headers(HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from(seconds))]));
-        }
-        Err(error)
     }
+
+    fn next_fault(&self, request: &Asked) -> ServerFault {
+        let mut faults = lock(&self.0.faults);
+        let Some(at) = faults.iter().position(|scripted| scripted.asked.fits(request)) else {
+            return ServerFault::Nothing;
+        };
+        let scripted = &mut faults[at];
+        scripted.times = scripted.times.saturating_sub(1);
+        let (fault, is_spent) = (scripted.fault.clone(), scripted.times == 0);
+        if is_spent {
+            faults.remove(at);
+        }
+        fault
+    }
+}
+
+/// An error answer.
+fn refusal(code: &str, status: u16, retry_after: Option<u32>) -> S3Error {
+    let code = S3ErrorCode::from_bytes(code.as_bytes()).unwrap_or(S3ErrorCode::InternalError);
+    let mut error = S3Error::with_message(code, "a scripted failure");
+    if let Ok(status) = StatusCode::from_u16(status) {
+        error.set_status_code(status);
+    }
+    if let Some(seconds) = retry_after {
+        error.set_headers(HeaderMap::from_iter([(RETRY_AFTER, HeaderValue::from(seconds))]));
+    }
+    error
 }
 
 #[async_trait::async_trait]
@@ -273,7 +394,7 @@ impl S3 for Backend {
     ) -> S3Result<S3Response<ListObjectsV2Output>> {
         let input = request.input;
         let bucket = self.bucket(&input.bucket)?;
-        self.fault()?;
+        let fault = self.fault(&Asked::Below(input.prefix.clone().unwrap_or_default()))?;
         if input.delimiter.as_deref().is_some_and(|delimiter| delimiter != "/") {
             return Err(s3_error!(NotImplemented, "the only delimiter here is /"));
         }
@@ -293,13 +414,13 @@ impl S3 for Backend {
             let date = date.format("%a, %d %b %Y %H:%M:%S GMT").to_string();
             headers.extend(HeaderValue::try_from(date).ok().map(|date| (DATE, date)));
         }
-        Ok(S3Response::with_headers(listing(input, page), headers))
+        Ok(S3Response::with_headers(spoilt(listing(input, page), &fault), headers))
     }
 
     async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
         let input = request.input;
         let bucket = self.bucket(&input.bucket)?;
-        let fault = self.fault()?;
+        let fault = self.fault(&Asked::Key(input.key.clone()))?;
         let object = bucket.object(&input.key);
         let object = object.ok_or_else(|| s3_error!(NoSuchKey, "the specified key does not exist"))?;
         let etag = ETag::Strong(object.etag);
@@ -317,7 +438,16 @@ impl S3 for Backend {
             None => (object.bytes, None),
         };
         let status = if content_range.is_some() { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+        let bytes = match &fault {
+            ServerFault::TruncatedBody(after) => bytes.slice(..bytes.len().min(*after)),
+            ServerFault::LongBody => [&*bytes, b"\n"].concat().into(),
+            _ => bytes,
+        };
         let output = GetObjectOutput {
+            content_encoding: match &fault {
+                ServerFault::ContentEncoding(encoding) => Some((*encoding).to_owned()),
+                _ => None,
+            },
             content_length: i64::try_from(bytes.len()).ok(),
             content_range: content_range.map(|(first, last)| format!("bytes {first}-{last}/{size}")),
             body: Some(body(bytes, fault)),
@@ -337,27 +467,50 @@ fn ranged(bytes: &Bytes, range: Range) -> S3Result<(Bytes, Option<(u64, u64)>)> 
     Ok((bytes.slice(at(range.start)?..at(range.end)?), Some((range.start, range.end.saturating_sub(1)))))
 }
 
-/// A body in pieces, or one that does not come whole.
-fn body(bytes: Bytes, fault: Option<ServerFault>) -> StreamingBlob {
+/// How a body ends before its time.
+enum End {
+    Clean,
+    Stalled,
+    Cut,
+}
+
+/// A body, or one that does not come whole.
+fn body(bytes: Bytes, fault: ServerFault) -> StreamingBlob {
     use futures_util::{StreamExt, stream};
-    let (left, stall) = match fault {
-        Some(ServerFault::CutBody(after)) => (after, false),
-        Some(ServerFault::StallBody(after)) => (after, true),
-        Some(ServerFault::Error { .. }) | None => (usize::MAX, false),
+    let (left, end) = match fault {
+        ServerFault::CutBody(after) => (after, End::Cut),
+        ServerFault::StallBody(after) => (after, End::Stalled),
+        ServerFault::ShortBody(after) => (after, End::Clean),
+        _ => (usize::MAX, End::Clean),
     };
-    let whole = left >= bytes.len();
+    let end = if left < bytes.len() { end } else { End::Clean };
     let first = stream::iter([Ok(bytes.slice(..left.min(bytes.len())))]);
     StreamingBlob::wrap(first.chain(stream::once(async move {
-        match (whole, stall) {
-            (true, _) => Ok(Bytes::new()),
-            (false, true) => std::future::pending().await,
-            (false, false) => {
+        match end {
+            End::Clean => Ok(Bytes::new()),
+            End::Stalled => std::future::pending().await,
+            End::Cut => {
                 // lets the first part leave before the connection breaks
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 Err(io::Error::other("cut on purpose"))
             }
         }
     })))
+}
+
+/// A page as a store should not write it.
+fn spoilt(mut page: ListObjectsV2Output, fault: &ServerFault) -> ListObjectsV2Output {
+    let contents = page.contents.get_or_insert_default();
+    match fault {
+        ServerFault::RepeatedKey => contents.extend(contents.last().cloned()),
+        ServerFault::Unsorted => contents.reverse(),
+        ServerFault::NoToken => {
+            page.is_truncated = Some(true);
+            page.next_continuation_token = None;
+        }
+        _ => {}
+    }
+    page
 }
 
 /// A page as S3 writes it.

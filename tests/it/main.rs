@@ -9,6 +9,7 @@ mod codec;
 mod config;
 mod cost;
 mod end_to_end;
+mod faults;
 mod fixtures;
 mod model;
 mod pattern_docs;
