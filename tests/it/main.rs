@@ -13,5 +13,6 @@ mod fixtures;
 mod model;
 mod pattern_docs;
 mod quickstart;
+mod rebuild;
 mod state;
 mod world;
