@@ -35,6 +35,14 @@ pub struct OnceArgs {
     #[arg(long)]
     pub adopt_state: bool,
 
+    /// Make a lost or damaged state anew from its sidecar and history
+    ///
+    /// Needed where a start ends with exit code 4 and says so. What closed prefixes delivered does
+    /// not come again; what open ones did may come twice, and the log says first which. What is
+    /// damaged is kept in a folder beside the new state. A state that is whole is refused.
+    #[arg(long, conflicts_with = "source")]
+    pub rebuild_state: bool,
+
     #[allow(missing_docs, reason = "described where it is defined")]
     #[command(flatten)]
     pub output: OutputArgs,
@@ -53,7 +61,13 @@ pub(super) async fn once(args: &OnceArgs, config: Config, quiet: bool) -> anyhow
     let sources = instance::sources(&config)?;
     // With records on stdout there is no room for a summary.
     let stdout_is_free = config.sink.sink_type != SinkType::Stdout;
-    let options = Options { clock, adopt_state: args.adopt_state, give_up: true, stop: signals.stop() };
+    let options = Options {
+        clock,
+        adopt_state: args.adopt_state,
+        rebuild_state: args.rebuild_state,
+        give_up: true,
+        stop: signals.stop(),
+    };
     let instance = Instance::open(config, options).await?;
     let swept = instance.once(&sources).await;
     let (reports, sweeps): (Vec<_>, Vec<_>) =

@@ -19,6 +19,14 @@ pub struct RunArgs {
     /// Take over a state directory that another host or instance wrote
     #[arg(long)]
     pub adopt_state: bool,
+
+    /// Make a lost or damaged state anew from its sidecar and history
+    ///
+    /// Needed where a start ends with exit code 4 and says so. What closed prefixes delivered does
+    /// not come again; what open ones did may come twice, and the log says first which. What is
+    /// damaged is kept in a folder beside the new state. A state that is whole is refused.
+    #[arg(long, conflicts_with = "source")]
+    pub rebuild_state: bool,
 }
 
 pub(super) async fn run(args: &RunArgs, config: Config) -> anyhow::Result<Exit> {
@@ -27,6 +35,7 @@ pub(super) async fn run(args: &RunArgs, config: Config) -> anyhow::Result<Exit> 
     let options = Options {
         clock: std::sync::Arc::new(SystemClock),
         adopt_state: args.adopt_state,
+        rebuild_state: args.rebuild_state,
         give_up: false,
         stop: signals.stop(),
     };

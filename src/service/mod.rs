@@ -8,6 +8,7 @@ pub mod signals;
 use std::path::Path;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use tokio::sync::OnceCell;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -32,6 +33,7 @@ use crate::sink::stdout::StdoutSink;
 use crate::sink::{Sink, SinkError};
 use crate::state::disk::DiskState;
 use crate::state::history::History;
+use crate::state::rebuild::KnownSource;
 use crate::state::{SourceKey, State, StateError};
 use crate::sweep::report::SourceReport;
 use crate::sweep::{self, Mode, SweepContext, SweepError, SweepLimits, Swept};
@@ -42,6 +44,8 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// Take over the state of another instance.
     pub adopt_state: bool,
+    /// Make a lost or damaged state anew from what is left of it.
+    pub rebuild_state: bool,
     /// Give up when the sink has been down for `sink_timeout`.
     pub give_up: bool,
     /// Cancelled when the instance is to stop.
@@ -111,7 +115,7 @@ pub struct Instance {
 impl Instance {
     /// Takes the state directory and the sink, and brings them to one point.
     pub async fn open(config: Config, options: Options) -> Result<Self, InstanceError> {
-        let Options { clock, adopt_state, give_up, stop } = options;
+        let Options { clock, adopt_state, rebuild_state, give_up, stop } = options;
         let settings = CommitSettings {
             every: config.limits.commit_every,
             bytes: config.limits.commit_bytes,
@@ -120,9 +124,13 @@ impl Instance {
             sink_timeout: give_up.then_some(config.sink.sink_timeout),
         };
         let (own, its_stop) = (config.clone(), stop.clone());
+        let known = rebuild_state.then(|| known_sources(&config, clock.now()));
         let opening = tokio::task::spawn_blocking(move || {
-            let state: Arc<dyn State> =
-                Arc::new(DiskState::open(&own.state_dir, &own.instance, adopt_state)?);
+            let state = match &known {
+                Some(known) => DiskState::rebuild(&own.state_dir, &own.instance, adopt_state, known)?,
+                None => DiskState::open(&own.state_dir, &own.instance, adopt_state)?,
+            };
+            let state: Arc<dyn State> = Arc::new(state);
             let durable = Durable {
                 sink: open_sink(&own.sink)?,
                 state: state.clone(),
@@ -251,6 +259,16 @@ fn open_sink(sink: &SinkConfig) -> Result<Box<dyn Sink>, SinkError> {
         }
         (SinkType::File | SinkType::Stdout, _) => Ok(Box::new(StdoutSink::new(std::io::stdout()))),
     }
+}
+
+/// What the configuration tells a rebuild of the state.
+fn known_sources(config: &Config, now: DateTime<Utc>) -> Vec<KnownSource> {
+    let known = |source: &SourceConfig| KnownSource {
+        name: source.name.clone(),
+        pattern: source.pattern.clone(),
+        record: sweep::open::open(None, source, 1, now).0,
+    };
+    config.sources.iter().map(known).collect()
 }
 
 fn open_history(state_dir: &Path, state: &dyn State) -> Result<History, CommitError> {

@@ -6,15 +6,18 @@
 //! older database from a good one.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tracing::{info, warn};
+
 use super::lock::{LockError, StateLock};
-use super::sidecar::{self, Sidecar, SidecarError, SidecarSource};
-use super::{Batch, Change, Pair, SourceRecord, State, StateError, format};
+use super::rebuild::{self, KnownSource, Rebuilt};
+use super::sidecar::{self, Sidecar, SidecarError, SidecarIdentity, SidecarSource};
+use super::{Batch, Change, Pair, SourceRecord, State, StateError, format, history, swap};
 
 /// sled's cache; its whole footprint is about twice this.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
@@ -25,6 +28,11 @@ const FLUSH_EVERY_MS: u64 = 200;
 const LOCK_TRIES: u32 = 300;
 const LOCK_WAIT: Duration = Duration::from_millis(10);
 
+/// Pairs written per batch where a database is made anew; larger ones make sled's memory run away.
+const BUILD_BATCH: usize = 200;
+/// Leaves named in the warning of a rebuild; the rest is counted.
+const NAMED: usize = 50;
+
 const SEQUENCE: &str = "sequence";
 const INSTANCE: &str = "instance";
 
@@ -34,31 +42,226 @@ pub struct DiskState {
     file: File,
     dir: PathBuf,
     sidecar: Mutex<Sidecar>,
-    _lock: StateLock,
+    lock: Arc<StateLock>,
 }
+
+/// When a database is written anew at start.
+#[derive(Clone, Copy, Debug)]
+struct Overgrown {
+    /// The file is more than this many times its live data.
+    factor: u64,
+    /// And has more bytes than this.
+    bytes: u64,
+}
+
+/// Measured by `a_month_of_closings` with 10,000 and with 100,000 keys a day, closed daily: the
+/// file is 5 to 8 times the live data when it is new, 12 to 14 times from the second day on, and
+/// stays there. Beyond 20 times it is the remains of a larger ledger, as a first sweep of years
+/// leaves it. A file of less than 64 MiB is not worth the writing.
+const OVERGROWN: Overgrown = Overgrown { factor: 20, bytes: 64 * 1024 * 1024 };
 
 impl DiskState {
     /// Whether `dir` holds a state at all.
     pub fn exists(dir: &Path) -> bool {
-        sidecar_of(dir).exists() || db_dir(dir).exists()
+        sidecar::path_of(dir).exists() || swap::live(dir).exists()
     }
 
-    /// Opens the state of `instance` in `dir`, creating it when there is none.
+    /// Opens the state of `instance` in `dir`, creating it when there is none. A database whose
+    /// file is far larger than what lives in it is written anew.
     ///
     /// Fails when another instance holds it, when the database is behind its sidecar (emptied or
     /// restored from an old copy), or when it belongs to another instance and not `adopt`.
     pub fn open(dir: &Path, instance: &str, adopt: bool) -> Result<Self, StateError> {
-        let lock = StateLock::acquire(dir)?;
-        let sidecar = sidecar::read(dir)?;
-        remove_snapshot_leftovers(&db_dir(dir))?;
-        let db = open_db(&db_dir(dir))?;
-        let path = db_dir(dir).join("db");
-        let file = File::open(&path).map_err(|source| io(format!("open {}", path.display()), source))?;
+        Self::open_unless(dir, instance, adopt, OVERGROWN)
+    }
+
+    fn open_unless(
+        dir: &Path,
+        instance: &str,
+        adopt: bool,
+        overgrown: Overgrown,
+    ) -> Result<Self, StateError> {
+        let lock = Arc::new(StateLock::acquire(dir)?);
+        recover(dir)?;
+        let state = Self::open_locked(dir, instance, adopt, sidecar::read(dir)?, &lock)?;
+        if state.is_overgrown(overgrown)? { state.rewritten(instance) } else { Ok(state) }
+    }
+
+    /// Makes the state of `instance` in `dir` anew from what sidecar, history and the configured
+    /// sources (`known`) tell, where the database or the sidecar is lost or damaged; logs what may
+    /// be delivered a second time. What was there is moved to a folder `damaged-1`, never deleted.
+    ///
+    /// Fails with [`StateError::NothingToRebuild`] on a state that is whole, and like
+    /// [`DiskState::open`] on one that is another's or a later version's.
+    pub fn rebuild(
+        dir: &Path,
+        instance: &str,
+        adopt: bool,
+        known: &[KnownSource],
+    ) -> Result<Self, StateError> {
+        let lock = Arc::new(StateLock::acquire(dir)?);
+        recover(dir)?;
+        if !Self::exists(dir) && !has_history(dir)? {
+            return Err(nothing_to_rebuild(dir));
+        }
+        let (sidecar, bad_sidecar) = match sidecar::read(dir) {
+            Ok(sidecar) => (sidecar, None),
+            Err(error @ SidecarError::Damaged { .. }) => (None, Some(error.to_string())),
+            Err(other) => return Err(other.into()),
+        };
+        let opened = Self::open_locked(dir, instance, adopt, sidecar.clone(), &lock).and_then(|state| {
+            state.verify()?;
+            Ok(state)
+        });
+        let what = match (opened, bad_sidecar) {
+            (Ok(state), bad_sidecar) if bad_sidecar.is_none() || state.sequence() > 0 => {
+                return state.mended(bad_sidecar);
+            }
+            (Ok(_), bad_sidecar) => bad_sidecar.unwrap_or_default(),
+            (Err(StateError::Damaged { what }), _) => what,
+            (Err(other), _) => return Err(other),
+        };
+        if let Some(found) = sidecar.as_ref().map(|sidecar| &sidecar.instance)
+            && found != instance
+            && !adopt
+        {
+            return Err(foreign(dir, found, instance));
+        }
+        warn!("rebuilding the state: {what}");
+        Self::made_anew(dir, instance, sidecar.as_ref(), known, &lock)
+    }
+
+    fn open_locked(
+        dir: &Path,
+        instance: &str,
+        adopt: bool,
+        sidecar: Option<Sidecar>,
+        lock: &Arc<StateLock>,
+    ) -> Result<Self, StateError> {
+        let (db, file) = open_files(&swap::live(dir))?;
         let blank = Sidecar::new(instance.to_owned());
-        let mut state = DiskState { db, file, dir: dir.to_owned(), sidecar: Mutex::new(blank), _lock: lock };
+        let mut state =
+            DiskState { db, file, dir: dir.to_owned(), sidecar: Mutex::new(blank), lock: lock.clone() };
         state.check(sidecar, instance, adopt)?;
         state.sync_folders()?;
         Ok(state)
+    }
+
+    /// A state whose database is whole, with sidecar and history brought to it.
+    fn mended(self, bad_sidecar: Option<String>) -> Result<Self, StateError> {
+        let changes = rebuild::mend_history(&self.dir, &(&self as &dyn State).history()?)?;
+        if bad_sidecar.is_none() && changes.is_empty() {
+            return Err(nothing_to_rebuild(&self.dir));
+        }
+        let aside =
+            swap::make_aside(&self.dir).map_err(|source| io("keep what is damaged".into(), source))?;
+        if let Some(what) = bad_sidecar {
+            warn!(kept = %aside.display(), "the sidecar is made anew from the database, and nothing comes twice: {what}");
+            keep_copy(&sidecar::path_of(&self.dir), &aside)?;
+        }
+        for change in &changes {
+            let (Change::PutHistory(file, _) | Change::DeleteHistory(file)) = change else { continue };
+            warn!(file, "a history file lost bytes: what was behind them is unknown to rechecks and audits");
+            let path = history::path_of(&self.dir, file);
+            if path.exists() {
+                keep_copy(&path, &aside)?;
+            }
+        }
+        self.apply(&Batch(changes))?;
+        Ok(self)
+    }
+
+    fn made_anew(
+        dir: &Path,
+        instance: &str,
+        sidecar: Option<&Sidecar>,
+        known: &[KnownSource],
+        lock: &Arc<StateLock>,
+    ) -> Result<Self, StateError> {
+        let rebuilt = rebuild::rebuild(dir, sidecar, known)?;
+        let aside = swap::make_aside(dir).map_err(|source| io("keep what is damaged".into(), source))?;
+        tell(&rebuilt, &aside);
+        let lost = rebuilt.damaged_history.iter().map(|file| history::path_of(dir, file));
+        let unread = sidecar.is_none().then(|| sidecar::path_of(dir)).filter(|path| path.exists());
+        for file in lost.chain(unread) {
+            keep_copy(&file, &aside)?;
+        }
+        // one ahead of the sidecar: what was there cannot be taken for this one
+        let sequence = sidecar.map_or(0, |sidecar| sidecar.sequence) + 1;
+        let own = [
+            (format::meta_key(SEQUENCE), format::json(&sequence)),
+            (format::meta_key(INSTANCE), format::json(&instance)),
+        ];
+        let changes = rebuilt.changes.iter().map(format::encode);
+        let pairs = changes.filter_map(|(key, value)| Some((key, value?))).chain(own).map(Ok);
+        build(dir, pairs)?;
+        swap::complete(dir)
+            .and_then(|()| await_release(&swap::live(dir)))
+            .and_then(|()| swap::set_aside(dir, &aside))
+            .map_err(|source| io(format!("exchange the database in {}", dir.display()), source))?;
+        let state = Self::open_locked(dir, instance, true, None, lock)?;
+        {
+            let fresh = state.sidecar.lock().unwrap_or_else(PoisonError::into_inner);
+            sidecar::write(dir, &fresh)?;
+        }
+        Ok(state)
+    }
+
+    /// Reads everything once: sled finds damage only where it looks.
+    fn verify(&self) -> Result<(), StateError> {
+        let read = || -> Result<(), StateError> {
+            for pair in self.db.iter() {
+                let (key, value) = pair.map_err(|error| self.failed("read", error))?;
+                format::check(&key, &value)?;
+            }
+            Ok(())
+        };
+        quietly(read).unwrap_or_else(|| Err(damaged(&self.dir, "the database cannot be read")))
+    }
+
+    fn is_overgrown(&self, overgrown: Overgrown) -> Result<bool, StateError> {
+        let stored = self.db.size_on_disk().map_err(|error| self.failed("look at the size", error))?;
+        if stored <= overgrown.bytes {
+            return Ok(false);
+        }
+        let mut live = 0;
+        for pair in self.db.iter() {
+            let (key, value) = pair.map_err(|error| self.failed("read", error))?;
+            live += (key.len() + value.len()) as u64;
+        }
+        Ok(stored > overgrown.factor.saturating_mul(live))
+    }
+
+    /// The same pairs in a new file. Where there is no room for it, the old one goes on.
+    fn rewritten(self, instance: &str) -> Result<Self, StateError> {
+        let dir = self.dir.clone();
+        let before = self.db.size_on_disk().map_err(|error| self.failed("look at the size", error))?;
+        let pairs = self.db.iter().map(|pair| {
+            let (key, value) = pair.map_err(|error| self.failed("read", error))?;
+            Ok((key.to_vec(), value.to_vec()))
+        });
+        match build(&dir, pairs) {
+            Ok(()) => {}
+            Err(StateError::Io { what, source }) => {
+                warn!(error = %source, "the database has grown and cannot be written anew ({what}); it goes on as it is");
+                return Ok(self);
+            }
+            Err(other) => return Err(other),
+        }
+        let DiskState { db, file, lock, .. } = self;
+        drop((db, file));
+        await_release(&swap::live(&dir))
+            .and_then(|()| swap::complete(&dir))
+            .and_then(|()| swap::exchange(&dir))
+            .map_err(|source| io(format!("exchange the database in {}", dir.display()), source))?;
+        let state = Self::open_locked(&dir, instance, true, sidecar::read(&dir)?, &lock)?;
+        let after = state.db.size_on_disk().map_err(|error| state.failed("look at the size", error))?;
+        info!(before, after, "the database had grown and was written anew; bytes");
+        Ok(state)
+    }
+
+    fn sequence(&self) -> u64 {
+        self.sidecar.lock().unwrap_or_else(PoisonError::into_inner).sequence
     }
 
     /// Directory of the state.
@@ -73,18 +276,24 @@ impl DiskState {
             return Err(StateError::Damaged {
                 what: format!(
                     "the database in {} ends at batch {sequence}, its sidecar at {behind}: it was emptied or is an old copy; \
-                     restore both from one copy, or move the directory away to begin anew",
+                     restore both from one copy, or run once with --rebuild-state",
+                    self.dir.display()
+                ),
+            });
+        }
+        if sequence == 0 && sidecar.is_none() && has_history(&self.dir)? {
+            // Opening the history of an empty state would remove it.
+            return Err(StateError::Damaged {
+                what: format!(
+                    "database and sidecar in {} are gone, but its history is there; restore them from a copy, \
+                     or run once with --rebuild-state",
                     self.dir.display()
                 ),
             });
         }
         let owner = self.meta::<String>(INSTANCE)?.or_else(|| sidecar.map(|sidecar| sidecar.instance));
         if let Some(found) = owner.filter(|found| found != instance && !adopt) {
-            return Err(StateError::Foreign {
-                dir: self.dir.display().to_string(),
-                found,
-                expected: instance.to_owned(),
-            });
+            return Err(foreign(&self.dir, &found, instance));
         }
         let rebuilt = self.sidecar_from_state(instance, sequence)?;
         self.sidecar = Mutex::new(rebuilt);
@@ -112,7 +321,7 @@ impl DiskState {
     }
 
     fn sync_folders(&self) -> Result<(), StateError> {
-        for dir in [db_dir(&self.dir), self.dir.clone()] {
+        for dir in [swap::live(&self.dir), self.dir.clone()] {
             File::open(&dir)
                 .and_then(|folder| folder.sync_all())
                 .map_err(|source| io(format!("sync {}", dir.display()), source))?;
@@ -220,6 +429,12 @@ fn sidecar_source(record: &SourceRecord) -> SidecarSource {
         id: u64::from(record.id),
         generation: u64::from(record.generation),
         start: Some(record.start),
+        identity: Some(SidecarIdentity {
+            bucket: record.bucket.clone(),
+            pattern: record.pattern.clone(),
+            floor_settings: record.floor_settings.clone(),
+            floor_epoch: record.floor_epoch,
+        }),
         leaves: BTreeMap::new(),
     }
 }
@@ -286,36 +501,123 @@ fn is_held(error: &std::io::Error) -> bool {
 fn try_open_db(db_dir: &Path) -> Result<sled::Db, StateError> {
     let config =
         sled::Config::new().path(db_dir).cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_EVERY_MS));
-    // The panic's own report would name sled's source lines; the error below says what to do.
-    // The hook is the process's: two that take turns out of order would leave it silent.
-    static HOOK: Mutex<()> = Mutex::new(());
-    let _turn = HOOK.lock().unwrap_or_else(PoisonError::into_inner);
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let opened = catch_unwind(AssertUnwindSafe(|| config.open()));
-    std::panic::set_hook(hook);
-    match opened {
+    match quietly(|| config.open()).ok_or(()) {
         Ok(Ok(db)) => Ok(db),
         Ok(Err(sled::Error::Io(source))) => {
             Err(io(format!("open the database in {}", db_dir.display()), source))
         }
         Ok(Err(other)) => Err(damaged(db_dir, &other.to_string())),
-        Err(_) => Err(damaged(db_dir, "the database cannot be opened")),
+        Err(()) => Err(damaged(db_dir, "the database cannot be opened")),
     }
 }
 
-fn db_dir(dir: &Path) -> PathBuf {
-    dir.join("sled")
+/// Runs what may panic on damaged bytes; `None` when it did.
+fn quietly<T>(work: impl FnOnce() -> T) -> Option<T> {
+    // The panic's own report would name sled's source lines; the error says what to do.
+    // The hook is the process's: two that take turns out of order would leave it silent.
+    static HOOK: Mutex<()> = Mutex::new(());
+    let _turn = HOOK.lock().unwrap_or_else(PoisonError::into_inner);
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let done = catch_unwind(AssertUnwindSafe(work));
+    std::panic::set_hook(hook);
+    done.ok()
 }
 
-fn sidecar_of(dir: &Path) -> PathBuf {
-    dir.join("sidecar.json")
+/// Opens the database in a folder, and its file for our own syncs.
+fn open_files(db_dir: &Path) -> Result<(sled::Db, File), StateError> {
+    remove_snapshot_leftovers(db_dir)?;
+    let db = open_db(db_dir)?;
+    let path = db_dir.join("db");
+    let file = File::open(&path).map_err(|source| io(format!("open {}", path.display()), source))?;
+    Ok((db, file))
+}
+
+/// Writes pairs into a new database beside the live one; when it returns nobody has it open.
+fn build(dir: &Path, pairs: impl Iterator<Item = Result<Pair, StateError>>) -> Result<(), StateError> {
+    let folder = swap::building(dir);
+    let failed = |error: sled::Error| match error {
+        sled::Error::Io(source) => io(format!("write {}", folder.display()), source),
+        other => damaged(&folder, &other.to_string()),
+    };
+    let (db, file) = open_files(&folder)?;
+    let mut pairs = pairs.peekable();
+    while pairs.peek().is_some() {
+        let mut batch = sled::Batch::default();
+        for pair in pairs.by_ref().take(BUILD_BATCH) {
+            let (key, value) = pair?;
+            batch.insert(key, value);
+        }
+        db.apply_batch(batch).map_err(failed)?;
+    }
+    // once: a flush per batch writes the same pages again and again
+    db.flush().map_err(failed)?;
+    file.sync_data().map_err(|source| io(format!("sync {}", folder.display()), source))?;
+    drop((db, file));
+    await_release(&folder).map_err(|source| io(format!("close {}", folder.display()), source))
+}
+
+/// Waits until sled's threads have let go of a database that was dropped.
+fn await_release(db_dir: &Path) -> std::io::Result<()> {
+    let file = match File::open(db_dir.join("db")) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(()),
+            Err(TryLockError::Error(error)) => return Err(error),
+            #[allow(clippy::disallowed_methods, reason = "opening blocks, and nobody counts this time")]
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_WAIT),
+        }
+    }
+    Err(std::io::ErrorKind::WouldBlock.into())
+}
+
+/// One warning with what the operator has to know before anything is delivered.
+fn tell(rebuilt: &Rebuilt, aside: &Path) {
+    let again: Vec<_> = rebuilt.again.iter().take(NAMED).map(String::as_str).collect();
+    let more = rebuilt.again.len().saturating_sub(NAMED);
+    warn!(
+        leaves = again.join("; "),
+        more,
+        notes = rebuilt.notes.join("; "),
+        kept = %aside.display(),
+        "records of objects that were collected under these open prefixes may be delivered a second time; \
+         what was kept of the quarantine is lost, what closed prefixes delivered does not come again"
+    );
+}
+
+fn keep_copy(file: &Path, aside: &Path) -> Result<(), StateError> {
+    swap::keep_copy(file, aside).map_err(|source| io(format!("keep a copy of {}", file.display()), source))
+}
+
+fn recover(dir: &Path) -> Result<(), StateError> {
+    swap::recover(dir)
+        .map_err(|source| io(format!("finish exchanging the database in {}", dir.display()), source))
+}
+
+fn has_history(dir: &Path) -> Result<bool, StateError> {
+    let files = history::list(dir).map_err(|error| StateError::Damaged { what: error.to_string() })?;
+    Ok(files.values().any(|length| *length > 0))
+}
+
+fn nothing_to_rebuild(dir: &Path) -> StateError {
+    StateError::NothingToRebuild { dir: dir.display().to_string() }
+}
+
+fn foreign(dir: &Path, found: &str, expected: &str) -> StateError {
+    StateError::Foreign {
+        dir: dir.display().to_string(),
+        found: found.to_owned(),
+        expected: expected.to_owned(),
+    }
 }
 
 fn damaged(dir: &Path, what: &str) -> StateError {
     StateError::Damaged {
         what: format!(
-            "{} ({what}); restore the directory from a copy, or move it away to begin anew",
+            "{} ({what}); restore the directory from a copy, or run once with --rebuild-state",
             dir.display()
         ),
     }
@@ -324,3 +626,7 @@ fn damaged(dir: &Path, what: &str) -> StateError {
 fn io(what: String, source: std::io::Error) -> StateError {
     StateError::Io { what: format!("failed to {what}"), source }
 }
+
+#[cfg(test)]
+#[path = "disk_tests.rs"]
+mod tests;

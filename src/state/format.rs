@@ -5,8 +5,12 @@ use chrono::{DateTime, TimeZone as _, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Change, LedgerEntry, Outcome, SourceKey, StateError};
+use super::{
+    Change, FailedObject, LeafRecord, LedgerEntry, Marker, Outcome, Progress, Quarantined, SourceKey,
+    SourceRecord, StateError,
+};
 use crate::pattern::PrefixTime;
+use crate::sink::Position;
 
 /// First byte of the keys of each kind.
 pub const META: u8 = b'm';
@@ -262,9 +266,32 @@ pub fn decode_entry(bytes: &[u8]) -> Result<LedgerEntry, StateError> {
     })
 }
 
+/// Reads a stored pair of whatever kind, only to see that it can be read. Kinds of a later
+/// version are passed over.
+pub fn check(key: &[u8], value: &[u8]) -> Result<(), StateError> {
+    let number = || decode_json::<u64>(value).map(drop);
+    match key.first() {
+        Some(&META) if key == meta_key("sink") => decode_json::<Position>(value).map(drop),
+        Some(&META) if key == meta_key("dead_letter") => number(),
+        Some(&SOURCE) => decode_json::<SourceRecord>(value).map(drop),
+        Some(&LEAF) => decode_json::<LeafRecord>(value).map(drop),
+        Some(&MARKER) => {
+            head_and_time(key)?;
+            decode_json::<Marker>(value).map(drop)
+        }
+        Some(&ENTRY) => decode_entry(value).map(drop),
+        Some(&FAILED) => decode_json::<FailedObject>(value).map(drop),
+        Some(&PROGRESS) => decode_json::<Progress>(value).map(drop),
+        Some(&CLEANUP) => head_and_time(key).map(drop),
+        Some(&QUARANTINE) => decode_json::<Quarantined>(value).map(drop),
+        Some(&HISTORY) => number(),
+        Some(_) | None => Ok(()),
+    }
+}
+
 fn damaged(what: &str) -> StateError {
     StateError::Damaged {
-        what: format!("{what}; restore the state directory from a copy, or move it away to begin anew"),
+        what: format!("{what}; restore the state directory from a copy, or run once with --rebuild-state"),
     }
 }
 

@@ -76,7 +76,7 @@ pub enum HistoryError {
     /// Bytes that the state committed are gone. Exit code 4.
     #[error(
         "the history file {} has {length} bytes where {committed} were committed; restore it from a \
-         backup, or move the state directory away to begin anew",
+         backup, or run once with --rebuild-state to go on with what is left of it",
         .path.display()
     )]
     Short {
@@ -86,6 +86,20 @@ pub enum HistoryError {
         length: u64,
         /// The length in the state.
         committed: u64,
+    },
+    /// A later version of the program wrote a frame. Exit code 4.
+    #[error(
+        "the history file {} has a frame of version {found} at byte {offset}, this program knows {VERSION}; \
+         use the newer program",
+        .path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// First byte of the frame.
+        offset: u64,
+        /// Its version.
+        found: u32,
     },
     /// A frame is not what was written.
     #[error("the history file {} is damaged in the frame at byte {offset}: {what}", .path.display())]
@@ -317,6 +331,11 @@ pub struct Frames {
 }
 
 impl Frames {
+    /// Where the next frame begins: everything before it was read and is whole.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
     /// Hands the next frame to `visit`, which may stop anywhere in it, and goes behind it; `None`
     /// after the last one. After an error nothing behind that frame can be found.
     pub fn visit_next<T>(
@@ -356,7 +375,10 @@ impl Frame {
         let damaged = |what: String| HistoryError::Damaged { path: path.clone(), offset, what };
         let line = read_line(&mut lines).map_err(&damaged)?;
         let line = line.ok_or_else(|| damaged("it has no header".to_owned()))?;
-        let header = parse_header(&line).map_err(damaged)?;
+        let header = match parse_header(&line).map_err(damaged)? {
+            Header::Known(header) => header,
+            Header::Newer(found) => return Err(HistoryError::Newer { path, offset, found }),
+        };
         Ok(Frame { path, offset, header, lines, found: 0, is_done: false })
     }
 
@@ -402,16 +424,22 @@ impl Iterator for Frame {
     }
 }
 
-fn parse_header(line: &str) -> Result<HistoryHeader, String> {
+enum Header {
+    Known(HistoryHeader),
+    /// Of this later version, which may have another form.
+    Newer(u32),
+}
+
+fn parse_header(line: &str) -> Result<Header, String> {
     #[derive(Deserialize)]
     struct Versioned {
         v: u32,
     }
     let Versioned { v } = serde_json::from_str(line).map_err(|error| error.to_string())?;
     if v > VERSION {
-        return Err(format!("it has version {v}, this program knows {VERSION}; use the newer program"));
+        return Ok(Header::Newer(v));
     }
-    serde_json::from_str(line).map_err(|error| error.to_string())
+    serde_json::from_str(line).map(Header::Known).map_err(|error| error.to_string())
 }
 
 /// One line without its newline; `None` at the end of the frame.
@@ -426,6 +454,11 @@ fn read_line(lines: &mut impl BufRead) -> Result<Option<String>, String> {
         Some('\n') => Ok(Some(line)),
         _ => Err("a line is too long or does not end".to_owned()),
     }
+}
+
+/// The path of a history file in `state_dir`.
+pub fn path_of(state_dir: &Path, file: &str) -> PathBuf {
+    folder_in(state_dir).join(file)
 }
 
 fn folder_in(state_dir: &Path) -> PathBuf {

@@ -10,7 +10,9 @@ pub mod history;
 pub mod lock;
 pub mod memory;
 pub mod overlay;
+pub mod rebuild;
 pub mod sidecar;
+mod swap;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -571,6 +573,12 @@ pub enum StateError {
         found: String,
         /// Who we are.
         expected: String,
+    },
+    /// It is whole: a rebuild would only lose what it holds.
+    #[error("the state in {dir} is whole, there is nothing to rebuild; start without --rebuild-state")]
+    NothingToRebuild {
+        /// The directory.
+        dir: String,
     },
     /// A later version wrote it.
     #[error("the state was written by a later version of s3sweep ({what}); run that version or a newer one")]

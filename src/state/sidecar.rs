@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 use crate::sink::Position;
 use crate::sink::durable::replace_file;
 
-/// The version that this program writes; it reads no later one.
-pub const VERSION: u32 = 1;
+/// The version that this program writes; it reads no later one. Version 1 lacked what a source's
+/// generation stands for ([`SidecarSource::identity`]).
+pub const VERSION: u32 = 2;
 
 const NAME: &str = "sidecar.json";
 
@@ -60,15 +61,32 @@ pub struct SidecarSource {
     pub generation: u64,
     /// The instant that its `start` meant when it was first swept; `None` stands for "all".
     pub start: Option<DateTime<Utc>>,
+    /// What the generation stands for; `None` in version 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<SidecarIdentity>,
     /// Per leaf, by its head, the end of the contiguous run of closed prefixes.
     pub leaves: BTreeMap<String, String>,
+}
+
+/// What a source's generation stands for: without it a rebuilt source would look as if its
+/// pattern had changed, and everything would be collected anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SidecarIdentity {
+    /// Its bucket.
+    pub bucket: String,
+    /// The normal form of its pattern.
+    pub pattern: String,
+    /// Settings whose change resets the floors.
+    pub floor_settings: String,
+    /// Epoch of the floors.
+    pub floor_epoch: u32,
 }
 
 /// A sidecar that cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum SidecarError {
     /// It is not what was written. Exit code 4.
-    #[error("{} is damaged: {what}; restore it from a backup, or move the state directory away to begin anew", .path.display())]
+    #[error("{} is damaged: {what}; restore it from a backup, or run once with --rebuild-state", .path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -94,6 +112,11 @@ pub enum SidecarError {
         #[source]
         source: io::Error,
     },
+}
+
+/// The path of the sidecar in a state directory.
+pub fn path_of(directory: &Path) -> PathBuf {
+    directory.join(NAME)
 }
 
 /// Reads the sidecar of a state directory; `None` when there is none.
@@ -164,6 +187,12 @@ mod tests {
             id: 3,
             generation: 1,
             start: DateTime::from_timestamp(1_780_000_000, 5),
+            identity: Some(SidecarIdentity {
+                bucket: "acme".to_owned(),
+                pattern: "AWSLogs/*".to_owned(),
+                floor_settings: "UTC 3600 .*".to_owned(),
+                floor_epoch: 2,
+            }),
             leaves: BTreeMap::from([leaf]),
         };
         Sidecar {
@@ -202,8 +231,20 @@ mod tests {
     fn its_form_is_fixed() {
         let sidecar = Sidecar { sources: BTreeMap::new(), sink: None, sequence: 4, ..sample() };
         let text = String::from_utf8(encode(&sidecar).expect("encoded")).expect("text");
-        let json = r#"{"version":1,"instance":"collector-1","sequence":4,"sink":null,"dead_letter":12,"sources":{}}"#;
+        let json = r#"{"version":2,"instance":"collector-1","sequence":4,"sink":null,"dead_letter":12,"sources":{}}"#;
         assert_eq!(text, format!("{json}\n{:08x}\n", crc32fast::hash(json.as_bytes())));
+    }
+
+    #[test]
+    fn the_first_version_and_unknown_fields_are_read() {
+        let json = r#"{"version":1,"instance":"c","sequence":7,"sink":null,"dead_letter":12,"later":[1],"sources":{"main":{"id":3,"generation":2,"start":"2026-06-01T00:00:00Z","leaves":{"a/":"2026-06-02T00:00"},"more":{}}}}"#;
+        let text = format!("{json}\n{:08x}\n", crc32fast::hash(json.as_bytes()));
+        let folder = tempfile::tempdir().expect("temporary folder");
+        fs::write(folder.path().join(NAME), text).expect("written");
+        let sidecar = read(folder.path()).expect("read").expect("there");
+        let source = &sidecar.sources["main"];
+        assert_eq!((sidecar.sequence, source.id, source.generation, &source.identity), (7, 3, 2, &None));
+        assert_eq!(source.leaves["a/"], "2026-06-02T00:00");
     }
 
     #[test]
@@ -229,7 +270,7 @@ mod tests {
     fn a_newer_version_is_told_from_damage() {
         let folder = tempfile::tempdir().expect("temporary folder");
         let cases = [
-            (r#"{"version":2,"other":true}"#, "has version 2"),
+            (r#"{"version":3,"other":true}"#, "has version 3"),
             (r#"{"version":1}"#, "is damaged"),
             (r#"{"version":"x"}"#, "is damaged"),
         ];

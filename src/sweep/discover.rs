@@ -92,7 +92,11 @@ impl Sweeper {
             let now = self.clock.now();
             let rule = ClosingRule::of(leaf, self.config.lateness, self.close_spread);
             let last = rule.first_not_due(leaf, now).min(leaf.time_of(now));
-            for time in self.dates(leaf, record.closed_through, last).await? {
+            // A rebuilt state knows closed prefixes of leaves that it does not know.
+            let known = self.state.markers(self.key, leaf.head())?;
+            let known: BTreeSet<_> = known.into_iter().map(|(time, _)| time).collect();
+            let dates = self.dates(leaf, record.closed_through, last).await?;
+            for time in dates.difference(&known).copied() {
                 let marker = Box::new(Marker::default());
                 changes.push(Change::PutMarker(self.key, leaf.head().to_owned(), time, marker));
             }

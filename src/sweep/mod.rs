@@ -6,7 +6,7 @@
 
 mod discover;
 mod list;
-mod open;
+pub(crate) mod open;
 mod outcome;
 mod pass;
 pub mod plan;

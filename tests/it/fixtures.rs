@@ -116,6 +116,7 @@ async fn sweep(folder: &Path, pattern: &str) -> (SourceReport, Ledger) {
     let options = Options {
         clock: Arc::new(FixedClock(NOW.parse().unwrap())),
         adopt_state: false,
+        rebuild_state: false,
         give_up: true,
         stop: CancellationToken::new(),
     };

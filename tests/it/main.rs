@@ -14,6 +14,7 @@ mod fixtures;
 mod model;
 mod pattern_docs;
 mod quickstart;
+mod rebuild;
 mod recheck;
 mod state;
 mod world;

@@ -400,13 +400,13 @@ fn a_damaged_or_later_sidecar_is_refused() {
     let path = folder.path().join("sidecar.json");
     fs::write(&path, "{}").unwrap();
     damaged(folder.path(), "a sidecar without its checksum");
-    let json = "{\"version\":2}";
+    let json = "{\"version\":3}";
     fs::write(&path, format!("{json}\n{:08x}\n", crc(json.as_bytes()))).unwrap();
     assert!(matches!(open(folder.path()), Err(StateError::Newer { .. })));
 }
 
 /// CRC-32 as in zip, bit by bit.
-fn crc(bytes: &[u8]) -> u32 {
+pub fn crc(bytes: &[u8]) -> u32 {
     let step = |crc: u32| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
     !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc)))
 }
