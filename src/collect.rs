@@ -150,6 +150,7 @@ impl Collector {
             object,
             progress: self.progress(object, resume),
             work: Work::default(),
+            damaged: 0,
             records: Vec::new(),
             dead_letters: Vec::new(),
         };
@@ -188,13 +189,14 @@ struct Run<'a> {
     /// After the last record that was passed; what is still in `records` included.
     progress: Progress,
     work: Work,
+    /// GETs that met damage.
+    damaged: u32,
     records: Vec<u8>,
     dead_letters: Vec<u8>,
 }
 
 impl Run<'_> {
     async fn with_retries(&mut self) -> Result<Ending, CommitError> {
-        let mut damaged = 0;
         loop {
             let attempt = self.attempt().await;
             // What was passed before the interruption is good: it is delivered once, now.
@@ -205,9 +207,9 @@ impl Run<'_> {
                 Err(Interrupt::Commit(error)) => return Err(error),
                 Err(Interrupt::Failure(failure, asked)) => (self.judge(failure), asked),
             };
-            damaged += u32::from(failure.class == Class::Content);
+            self.damaged += u32::from(failure.class == Class::Content);
             let again =
-                failure.class.is_retryable() && damaged < MAX_DAMAGED_GETS && self.work.gets < MAX_GETS;
+                failure.class.is_retryable() && self.damaged < MAX_DAMAGED_GETS && self.work.gets < MAX_GETS;
             if !again {
                 return Ok(Ending::Failed(failure));
             }
@@ -240,6 +242,10 @@ impl Run<'_> {
         let body = collector.unless_stopped(collector.bucket.get(&request)).await??;
         let reader = StreamReader::new(body.map(|part| part.map_err(std::io::Error::other)));
         let mut inflated = inflate::reader(reader, collector.settings.file_type, collector.settings.inflate);
+        if self.damaged > 0 {
+            // the last look at a damaged object: every record before the damage counts
+            inflated = inflated.byte_by_byte();
+        }
         let split = self.split(&mut inflated).await;
         self.work.read += inflated.stored_bytes();
         self.work.inflated += inflated.inflated_bytes();
@@ -438,11 +444,14 @@ impl Window {
         self.start = (self.start + bytes).min(self.end);
     }
 
-    /// Reads until the window is full or the stream gives nothing more; 0 at its end.
+    /// Reads what the stream has at hand, as far as it fits; 0 at its end.
     async fn fill(&mut self, reader: &mut (impl AsyncRead + Unpin)) -> std::io::Result<usize> {
-        self.buffer.copy_within(self.start..self.end, 0);
-        self.end -= self.start;
-        self.start = 0;
+        // reads may be of single bytes: a long record is moved once, not with each of them
+        if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
         if self.end == self.buffer.len() {
             self.buffer.resize(self.buffer.len() * 2, 0);
         }
