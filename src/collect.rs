@@ -161,6 +161,7 @@ impl Collector {
             work: Work::default(),
             budget: GetBudget::new(MAX_GETS),
             deadline: Instant::now() + self.settings.object_timeout,
+            damaged: 0,
             records: Vec::new(),
             dead_letters: Vec::new(),
         };
@@ -202,13 +203,14 @@ struct Run<'a> {
     budget: GetBudget,
     /// Moves by what was waited for others than the bucket.
     deadline: Instant,
+    /// GETs that met damage.
+    damaged: u32,
     records: Vec<u8>,
     dead_letters: Vec<u8>,
 }
 
 impl Run<'_> {
     async fn with_retries(&mut self) -> Result<Ending, CommitError> {
-        let mut damaged = 0;
         loop {
             let attempt = self.attempt().await;
             self.work.gets = self.budget.made();
@@ -221,8 +223,8 @@ impl Run<'_> {
                 Err(Interrupt::Commit(error)) => return Err(error),
                 Err(Interrupt::Failure(failure, asked)) => (self.judge(failure), asked),
             };
-            damaged += u32::from(failure.class == Class::Content);
-            if !failure.class.is_retryable() || damaged == MAX_DAMAGED_GETS {
+            self.damaged += u32::from(failure.class == Class::Content);
+            if !failure.class.is_retryable() || self.damaged == MAX_DAMAGED_GETS {
                 return Ok(Ending::Failed(failure));
             }
             if self.budget.is_spent() {
@@ -282,6 +284,10 @@ impl Run<'_> {
         };
         let reader = StreamReader::new(fetch.body(self.object).map_err(std::io::Error::other));
         let mut inflated = inflate::reader(reader, collector.settings.file_type, collector.settings.inflate);
+        if self.damaged > 0 {
+            // the last look at a damaged object: every record before the damage counts
+            inflated = inflated.byte_by_byte();
+        }
         let split = self.split(&mut inflated).await;
         self.work.read += inflated.stored_bytes();
         self.work.inflated += inflated.inflated_bytes();
@@ -490,11 +496,14 @@ impl Window {
         self.start = (self.start + bytes).min(self.end);
     }
 
-    /// Reads until the window is full or the stream gives nothing more; 0 at its end.
+    /// Reads what the stream has at hand, as far as it fits; 0 at its end.
     async fn fill(&mut self, reader: &mut (impl AsyncRead + Unpin)) -> std::io::Result<usize> {
-        self.buffer.copy_within(self.start..self.end, 0);
-        self.end -= self.start;
-        self.start = 0;
+        // reads may be of single bytes: a long record is moved once, not with each of them
+        if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
         if self.end == self.buffer.len() {
             self.buffer.resize(self.buffer.len() * 2, 0);
         }

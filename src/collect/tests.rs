@@ -287,15 +287,37 @@ async fn damage_is_looked_at_twice_and_what_came_before_is_delivered_once() {
         assert_eq!(rig.delivered().await, lines(&elements[..2000]), "{name}");
         assert_eq!(collected.progress, rig.at(2000, ends[1999]), "{name}");
     }
-    let mut packed = gzip(text.as_bytes());
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_record_before_damage_in_the_gzip_stream_is_delivered_once() {
+    let elements = records(3000, 100);
+    let (text, _) = object(&elements);
+    let (stored, mut packed) = (stored_blocks(text.as_bytes(), 60_000), gzip(text.as_bytes()));
     let checksum = packed.len() - 8;
     packed[checksum] ^= 1;
-    let rig = Rig::new(packed);
-    let collected = rig.collect(None).await;
-    assert_eq!((class(&collected), collected.work.gets), (Class::Content, 2), "a wrong checksum at the end");
-    let delivered = rig.delivered().await;
-    assert!(lines(&elements).starts_with(&delivered), "no record twice");
-    assert_eq!(collected.progress.delivered, delivered.lines().count() as u64);
+    for (name, bytes, whole) in
+        [("a wrong checksum", packed, text.len()), ("a broken block amid the data", stored, 60_000)]
+    {
+        let rig = Rig::new(bytes);
+        let collected = rig.collect(None).await;
+        assert_eq!((class(&collected), collected.work.gets), (Class::Content, 2), "{name}");
+        let before = elements.iter().take(object(&elements).1.partition_point(|end| *end <= whole as u64));
+        let before: Vec<String> = before.cloned().collect();
+        assert_eq!(rig.delivered().await, lines(&before), "{name}");
+        assert_eq!(collected.progress.delivered, before.len() as u64, "{name}");
+    }
+}
+
+/// gzip without compression whose second block is damaged: `first` bytes of `text` lie before.
+fn stored_blocks(text: &[u8], first: u16) -> Vec<u8> {
+    let mut object = b"\x1f\x8b\x08\0\0\0\0\0\0\xff\0".to_vec();
+    object.extend_from_slice(&first.to_le_bytes());
+    object.extend_from_slice(&(!first).to_le_bytes());
+    object.extend_from_slice(&text[..usize::from(first)]);
+    object.extend_from_slice(&[0, 1, 0, 1, 0]);
+    object.extend_from_slice(&text[usize::from(first)..]);
+    object
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,8 @@
 //! In: the object's stored bytes as they arrive. Out: its inflated bytes, all gzip members
 //! behind each other. An error that comes up through the source is handed on as it is; damage in
 //! the gzip stream and a broken limit are an [`InflateError`]. What was read before an error is
-//! sound as far as gzip can tell: checksums stand at the end of a member.
+//! sound as far as gzip can tell: checksums stand at the end of a member. How much of it comes
+//! out before damage is up to how the bytes arrive, but for [`Inflate::byte_by_byte`].
 
 use std::io;
 use std::pin::Pin;
@@ -129,6 +130,14 @@ enum Form {
 }
 
 impl<R: AsyncBufRead + Unpin> Inflate<R> {
+    /// Hands the stored bytes to the inflater one at a time: slow, for an object known to be
+    /// damaged. An inflater that meets damage loses what it made of the same piece of input, so
+    /// all that lies before the damaged byte comes out only where that byte stands alone.
+    pub fn byte_by_byte(mut self) -> Self {
+        self.decoder.get_mut().piece = 1;
+        self
+    }
+
     /// Stored bytes read so far.
     pub fn stored_bytes(&self) -> u64 {
         self.decoder.get_ref().read
@@ -164,25 +173,38 @@ impl<R: AsyncBufRead + Unpin> Inflate<R> {
         let form = ready!(self.poll_form(cx))?;
         let before = buf.filled().len();
         let read = match form {
-            Form::Gzip => ready!(Pin::new(&mut self.decoder).poll_read(cx, buf)),
+            Form::Gzip => ready!(self.poll_gzip(cx, buf)),
             Form::Text => ready!(self.decoder.get_mut().poll_copy(cx, buf)),
         };
+        let written = (buf.filled().len() - before) as u64;
         Poll::Ready(match read {
-            // The decoder fails at once when its source does, though it wrote bytes before.
-            Err(error) if self.decoder.get_ref().failed && buf.filled().len() > before => {
+            // The decoder fails at once when its source or the stream does, though it wrote bytes
+            // before: these are handed out, the next read fails.
+            Err(error) if self.decoder.get_ref().failed && written > 0 => {
                 self.source_error = Some(error);
                 Ok(())
             }
-            Err(error) if !self.decoder.get_ref().failed => Err(self.fail(self.damage(&error))),
+            Err(error) if !self.decoder.get_ref().failed => {
+                let error = self.fail(damage(&error, self.inflated + written));
+                if written > 0 { Ok(()) } else { Err(error) }
+            }
             read => read,
         })
     }
 
-    fn damage(&self, error: &io::Error) -> InflateError {
-        let inflated = self.inflated;
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof => InflateError::Cut { inflated },
-            _ => InflateError::Damaged { reason: error.to_string(), inflated },
+    /// One read of the decoder, or as many as fill `buf` where each takes a single byte.
+    fn poll_gzip(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let first = buf.filled().len();
+        loop {
+            let before = buf.filled().len();
+            match Pin::new(&mut self.decoder).poll_read(cx, buf) {
+                Poll::Pending if before > first => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(()))
+                    if self.decoder.get_ref().piece == 1
+                        && buf.filled().len() > before
+                        && buf.remaining() > 0 => {}
+                read => return read,
+            }
         }
     }
 
@@ -242,6 +264,13 @@ impl<R: AsyncBufRead + Send + Unpin> AsyncRead for Inflate<R> {
     }
 }
 
+fn damage(error: &io::Error, inflated: u64) -> InflateError {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => InflateError::Cut { inflated },
+        _ => InflateError::Damaged { reason: error.to_string(), inflated },
+    }
+}
+
 /// The stored bytes: counts them, keeps the first two, and remembers whether it failed.
 #[derive(Debug)]
 struct Source<R> {
@@ -252,11 +281,13 @@ struct Source<R> {
     handed_on: usize,
     read: u64,
     failed: bool,
+    /// Most bytes at hand at a time.
+    piece: usize,
 }
 
 impl<R: AsyncBufRead + Unpin> Source<R> {
     fn new(inner: R) -> Self {
-        Source { inner, first: [0; 2], taken: 0, handed_on: 0, read: 0, failed: false }
+        Source { inner, first: [0; 2], taken: 0, handed_on: 0, read: 0, failed: false, piece: usize::MAX }
     }
 
     fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
@@ -299,7 +330,9 @@ impl<R: AsyncBufRead + Unpin> AsyncBufRead for Source<R> {
         if this.handed_on < this.taken {
             return Poll::Ready(Ok(&this.first[this.handed_on..this.taken]));
         }
-        this.poll_inner(cx)
+        let piece = this.piece;
+        let filled = ready!(this.poll_inner(cx))?;
+        Poll::Ready(Ok(&filled[..filled.len().min(piece)]))
     }
 
     fn consume(self: Pin<&mut Self>, amount: usize) {
@@ -414,6 +447,40 @@ mod tests {
         }
         let (_, error, _) = read(b"text", FileType::Gzip, LIMITS, 64).await;
         assert!(InflateError::of(&error.unwrap()).unwrap().is_damage());
+    }
+
+    #[tokio::test]
+    async fn all_that_lies_before_a_damaged_byte_comes_out_byte_by_byte() {
+        // stored blocks, of which the third has a length that does not fit
+        let block = |text: &[u8]| {
+            let length = text.len() as u16;
+            [&[0][..], &length.to_le_bytes(), &(!length).to_le_bytes(), text].concat()
+        };
+        let texts = [b"0123456789".repeat(5), b"abcdefghij".repeat(2_000)];
+        let mut stored = b"\x1f\x8b\x08\0\0\0\0\0\0\xff".to_vec();
+        stored.extend(texts.iter().flat_map(|text| block(text)));
+        stored.extend_from_slice(&[0, 1, 0, 1, 0]);
+        for buffer in [1, 7, 8_192, 1 << 20] {
+            for asked in [1, 10_000, 1 << 20] {
+                let source = BufReader::with_capacity(buffer, &stored[..]);
+                let mut inflate = reader(source, FileType::Auto, LIMITS).byte_by_byte();
+                let (mut bytes, mut piece) = (Vec::new(), vec![0; asked]);
+                let error = loop {
+                    match inflate.read(&mut piece).await {
+                        Ok(0) => panic!("damage is no end"),
+                        Ok(read) => bytes.extend_from_slice(&piece[..read]),
+                        Err(error) => break error,
+                    }
+                };
+                assert!(bytes == texts.concat(), "{buffer}, {asked}: {} bytes", bytes.len());
+                let inflated = bytes.len() as u64;
+                match InflateError::of(&error) {
+                    Some(InflateError::Damaged { inflated: told, .. }) => assert_eq!(*told, inflated),
+                    other => panic!("{buffer}, {asked}: {other:?}"),
+                }
+                assert_eq!(inflate.inflated_bytes(), inflated);
+            }
+        }
     }
 
     #[tokio::test]
