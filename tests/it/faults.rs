@@ -200,6 +200,7 @@ impl Site {
     async fn sweep(&self, number: usize) -> SourceReport {
         let options = Options {
             clock: Arc::new(FixedClock(time_of(number))),
+            rebuild_state: false,
             adopt_state: false,
             give_up: true,
             stop: CancellationToken::new(),
