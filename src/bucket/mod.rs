@@ -13,19 +13,24 @@ use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
 use std::sync::Arc;
 
-use crate::aws;
+use crate::aws::{self, Timeouts};
 use crate::config::{Access, BucketLocation};
 use crate::failure::Class;
 
 /// Makes the bucket that a source's location and access settings name. No request is sent to
-/// the bucket; for S3, region and credentials are looked for as the settings say.
+/// the bucket; for S3, region and credentials are looked for as the settings say, and `timeouts`
+/// are those of its requests.
 ///
 /// Fails with [`Class::Unreachable`] when no region is set or found.
-pub async fn open(location: &BucketLocation, access: &Access) -> Result<Arc<dyn Bucket>, BucketError> {
+pub async fn open(
+    location: &BucketLocation,
+    access: &Access,
+    timeouts: Timeouts,
+) -> Result<Arc<dyn Bucket>, BucketError> {
     let name: Arc<str> = location.name().into();
     match location {
         BucketLocation::Dir(path) => Ok(Arc::new(dir::DirBucket::new(path, name))),
-        BucketLocation::S3(_) => match aws::client(access, aws::Timeouts::default()).await {
+        BucketLocation::S3(_) => match aws::client(access, timeouts).await {
             Ok(client) => Ok(Arc::new(s3::S3Bucket::new(client, name))),
             Err(error) => Err(BucketError {
                 class: Class::Unreachable,

@@ -114,7 +114,7 @@ impl Dry<'_> {
     ) -> anyhow::Result<SourceReport> {
         let (show, shown) = mpsc::channel(QUEUE);
         page.begin_source(source)?;
-        let (bucket, counts) = match source.metered().await {
+        let (bucket, counts) = match source.metered(&self.config.limits).await {
             Ok(opened) => opened,
             Err(error) => {
                 let Swept { report, .. } = Swept::unreachable(&source.config.name, &error);

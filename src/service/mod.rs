@@ -15,12 +15,13 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::aws::Timeouts;
 use crate::bucket::metered::{Metered, RequestCounts};
 use crate::bucket::{self, Bucket, BucketError};
 use crate::clock::{Clock, SystemClock};
 use crate::collect::{CollectSettings, Collector};
 use crate::commit::{CommitError, CommitHandle, CommitSettings, Committer, Durable};
-use crate::config::{self, Config, FileType, FreeForm, SinkConfig, SinkType, SourceConfig};
+use crate::config::{self, Config, FileType, FreeForm, Limits, SinkConfig, SinkType, SourceConfig};
 use crate::decode::inflate::{self, InflateLimits};
 use crate::encode::Encoder;
 use crate::encode::interflow::cloudtrail::CloudTrailEncoder;
@@ -93,8 +94,13 @@ impl Source {
     }
 
     /// The bucket, with its requests counted anew.
-    pub async fn metered(&self) -> Result<(Arc<dyn Bucket>, Arc<RequestCounts>), BucketError> {
-        let open = || bucket::open(&self.config.bucket, &self.config.access);
+    pub async fn metered(
+        &self,
+        limits: &Limits,
+    ) -> Result<(Arc<dyn Bucket>, Arc<RequestCounts>), BucketError> {
+        // the client watches bodies too, and must not be the stricter one
+        let timeouts = Timeouts { stalled: limits.stall_timeout, ..Timeouts::default() };
+        let open = || bucket::open(&self.config.bucket, &self.config.access, timeouts);
         let bucket = self.bucket.get_or_try_init(open).await?.clone();
         let counts = Arc::new(RequestCounts::default());
         Ok((Arc::new(Metered::new(bucket, counts.clone())), counts))
@@ -155,7 +161,7 @@ impl Instance {
 
     /// Sweeps one source once.
     pub async fn sweep(&self, source: &Source) -> Swept {
-        let (bucket, counts) = match source.metered().await {
+        let (bucket, counts) = match source.metered(&self.config.limits).await {
             Ok(opened) => opened,
             Err(error) => return Swept::unreachable(&source.config.name, &error),
         };

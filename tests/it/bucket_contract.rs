@@ -14,6 +14,7 @@ use futures_util::TryStreamExt;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
+use s3sweep::aws::Timeouts;
 use s3sweep::bucket::{self, Bucket, BucketError, GetRequest, ListRequest, ObjectRef};
 use s3sweep::clock::{Clock as _, SystemClock};
 use s3sweep::config::{Access, BucketLocation, Credentials, Secret};
@@ -56,7 +57,9 @@ async fn dir_place() -> Place {
     let dir = tempfile::tempdir().expect("a temporary directory can be made");
     let root = dir.path().to_owned();
     let location = BucketLocation::Dir(root.clone());
-    let bucket = bucket::open(&location, &Access::default()).await.expect("a directory needs no access");
+    let bucket = bucket::open(&location, &Access::default(), Timeouts::default())
+        .await
+        .expect("a directory needs no access");
     let removed = root.clone();
     Place {
         bucket,
@@ -101,7 +104,7 @@ fn access(server: &S3Server, secret: &str) -> Access {
 
 async fn open(server: &S3Server, name: &str, secret: &str) -> Arc<dyn Bucket> {
     let location = BucketLocation::S3(name.into());
-    bucket::open(&location, &access(server, secret)).await.expect("a region is set")
+    bucket::open(&location, &access(server, secret), Timeouts::default()).await.expect("a region is set")
 }
 
 /// What a listing gave in all its pages.

@@ -1,7 +1,7 @@
 //! What only S3 has: signatures, error answers, bodies that break off, the Date header.
 
 use super::*;
-use s3sweep::aws::{self, Timeouts};
+use s3sweep::aws;
 use s3sweep::bucket::s3::S3Bucket;
 use s3sweep::clock::{Clock as _, SystemClock};
 use std::time::Duration;
@@ -39,7 +39,7 @@ async fn an_unknown_key_id_and_an_unknown_bucket_are_unreachable() {
         ..access(&server, "")
     };
     let location = BucketLocation::S3("acme".into());
-    let nobody = bucket::open(&location, &nobody).await.expect("a region is set");
+    let nobody = bucket::open(&location, &nobody, Timeouts::default()).await.expect("a region is set");
     let elsewhere = open(&server, "elsewhere", server.secret_access_key()).await;
     for (bucket, code) in [(nobody, "InvalidAccessKeyId"), (elsewhere, "NoSuchBucket")] {
         let error = bucket.list(&page_of(1)).await.expect_err("it is refused");
@@ -56,7 +56,7 @@ async fn a_missing_profile_is_unreachable() {
     let access =
         Access { credentials: Credentials::Profile("no-such-profile".into()), ..access(&server, "") };
     let location = BucketLocation::S3("acme".into());
-    let bucket = bucket::open(&location, &access).await.expect("a region is set");
+    let bucket = bucket::open(&location, &access, Timeouts::default()).await.expect("a region is set");
     let error = bucket.list(&page_of(1)).await.expect_err("nobody signs");
     assert_eq!(error.class, Class::Unreachable, "{error}");
     assert!(error.message.contains("no-such-profile"), "{error}");
@@ -106,8 +106,8 @@ async fn cut_and_stalled_bodies_are_transient() {
     let etag = server.put("acme", "k", bytes.clone(), written());
     let timeouts = Timeouts { stalled: Duration::from_millis(300), ..Timeouts::default() };
     let access = access(&server, server.secret_access_key());
-    let client = aws::client(&access, timeouts).await.expect("a region is set");
-    let bucket = S3Bucket::new(client, "acme".into());
+    let location = BucketLocation::S3("acme".into());
+    let bucket = bucket::open(&location, &access, timeouts).await.expect("a region is set");
     let mut get = GetRequest { key: "k".into(), if_match: etag, from: 0 };
     for fault in [ServerFault::CutBody(100_000), ServerFault::StallBody(100_000)] {
         server.fail_next(fault.clone());
