@@ -63,6 +63,70 @@ fn a_database_that_has_grown_is_written_anew_with_all_it_holds() {
     assert_eq!(pairs(&DiskState::open(dir, "collector", false).expect("opened")).len(), before.len() + 1);
 }
 
+/// Damage that a start does not meet is found when a rebuild reads everything; what a later version
+/// wrote is no damage.
+#[test]
+fn a_rebuild_reads_every_value() {
+    type Refused = Option<fn(&StateError) -> bool>;
+    let cases: [(&str, &[u8], Refused); 3] = [
+        ("a malformed entry", &[1, 9], None),
+        ("one of a later version", &[9], Some(|error| matches!(error, StateError::Newer { .. }))),
+        (
+            "a whole one",
+            &format::encode(&entry("k".into())).1.expect("it puts"),
+            Some(|error| matches!(error, StateError::NothingToRebuild { .. })),
+        ),
+    ];
+    for (case, value, refused) in cases {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let dir = folder.path();
+        let state = DiskState::open(dir, "collector", false).expect("opened");
+        state.apply(&Batch(vec![Change::PutDeadLetter(7)])).expect("applied");
+        state.db.insert(format::named_key(format::ENTRY, SOURCE, "k"), value).expect("inserted");
+        drop(state);
+        drop(DiskState::open(dir, "collector", false).expect("a start does not read it"));
+        match (DiskState::rebuild(dir, "collector", false, &[]), refused) {
+            (Ok(state), None) => {
+                assert_eq!((&state as &dyn State).dead_letter().expect("read"), Some(7), "{case}");
+                assert_eq!((&state as &dyn State).entry(SOURCE, "k").expect("readable"), None, "{case}");
+                assert!(dir.join("damaged-1/sled/db").exists(), "{case}");
+            }
+            (Err(error), Some(refused)) if refused(&error) => assert!(!dir.join("damaged-1").exists()),
+            (Err(error), _) => panic!("{case}: {error}"),
+            (Ok(_), Some(_)) => panic!("{case}: it was rebuilt"),
+        }
+    }
+}
+
+/// A crash after each step of a rewriting, with real databases: what was stored is there.
+#[test]
+fn a_rewriting_that_a_crash_cut_short_loses_nothing() {
+    let steps = ["built in part", "complete", "the old one moved", "exchanged"];
+    for (number, case) in steps.into_iter().enumerate() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let dir = folder.path();
+        let state = DiskState::open(dir, "collector", false).expect("opened");
+        state.apply(&Batch((0..100).map(|at| entry(format!("{at}"))).collect())).expect("applied");
+        let before = pairs(&state);
+        drop(state);
+        await_release(&swap::live(dir)).expect("released");
+        let part = if number == 0 { 40 } else { before.len() };
+        build(dir, before[..part].iter().cloned().map(Ok)).expect("built");
+        if number >= 1 {
+            swap::complete(dir).expect("complete");
+        }
+        if number >= 2 {
+            std::fs::rename(dir.join("sled"), dir.join("sled.old")).expect("moved");
+        }
+        if number >= 3 {
+            std::fs::rename(dir.join("sled.new"), dir.join("sled")).expect("moved");
+        }
+        let state = DiskState::open(dir, "collector", false).expect(case);
+        assert!(pairs(&state) == before, "{case}");
+        assert_eq!(std::fs::read_dir(dir).expect("listed").count(), 3, "{case}: lock, sidecar, database");
+    }
+}
+
 /// How the file grows: S3SWEEP_MONTH=LEAVES,KEYS simulates 30 days in which each leaf settles that
 /// many keys a day and closes the day before. Prints file and live bytes day by day.
 #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use s3sweep::clock::FixedClock;
@@ -80,15 +81,18 @@ impl Site {
         file.set_modified(at(written).into()).unwrap();
     }
 
-    async fn sweep(&self, now: &str, start: Start) -> Result<SourceReport, InstanceError> {
+    fn configuration(&self) -> String {
         let root = self.folder.path().display();
-        let text = format!(
+        format!(
             "state_dir = \"{root}/state\"\ninstance = \"{}\"\nclose_spread = \"0M\"\n[sink]\npath = \"{root}/out\"\n\
              [[source]]\nname = \"main\"\nlog_type = \"cloudtrail\"\nbucket = \"file://{root}/bucket\"\n\
              prefix = '{}'\nfile_pattern = '.*'\nstart = \"2026-06-01\"\nlateness = \"1H\"\n",
             self.instance, self.pattern
-        );
-        let config = config::parse(PathBuf::from("site.toml"), &text).unwrap();
+        )
+    }
+
+    async fn sweep(&self, now: &str, start: Start) -> Result<SourceReport, InstanceError> {
+        let config = config::parse(PathBuf::from("site.toml"), &self.configuration()).unwrap();
         let options = Options {
             clock: Arc::new(FixedClock(at(now))),
             adopt_state: start.adopt,
@@ -385,4 +389,40 @@ async fn what_a_rebuild_stored_is_what_the_state_held() {
     let after = stored(&DiskState::rebuild(&site.state(), "collector", false, &[known]).unwrap());
     assert_eq!(after, before);
     assert_eq!(stored(&open()), before, "and it opens as any other");
+}
+
+/// Exit codes and texts as an operator meets them.
+#[tokio::test]
+async fn the_binary_refuses_names_the_way_out_and_warns_before_it_delivers() {
+    let site = Site::new(DAYS).await;
+    let file = site.folder.path().join("s3sweep.toml");
+    fs::write(&file, site.configuration()).unwrap();
+    let once = |more: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_s3sweep"))
+            .args(["once", "--now", "2026-06-02T04:00:00Z", "-c"])
+            .arg(&file)
+            .args(more)
+            .env_remove("RUST_LOG")
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    fs::remove_dir_all(site.state().join("sled")).unwrap();
+    let (code, told) = once(&[]);
+    assert_eq!(code, Some(4), "{told}");
+    assert!(told.contains("--rebuild-state"), "{told}");
+    let (code, told) = once(&["--rebuild-state", "--source", "main"]);
+    assert_eq!(code, Some(2), "the other sources' patterns are needed: {told}");
+    let (code, told) = once(&["--rebuild-state"]);
+    assert_eq!(code, Some(0), "{told}");
+    let warned = told.find("may be delivered a second time").expect("the warning");
+    assert!(warned < told.find("swept").expect("the sweep"), "{told}");
+    for account in ["111122223333", "111122223334"] {
+        let leaf = format!("main: AWSLogs/{account}/CloudTrail/us-east-1/ from 2026-06-02T00:00 on");
+        assert!(told.contains(&leaf), "{leaf}: {told}");
+    }
+    site.assert_delivered(2);
+    let (code, told) = once(&["--rebuild-state"]);
+    assert_eq!(code, Some(4), "{told}");
+    assert!(told.contains("nothing to rebuild"), "{told}");
 }
