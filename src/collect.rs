@@ -20,6 +20,7 @@ use crate::commit::{Chunk, CommitError, CommitHandle, ObjectId};
 use crate::decode::inflate::{self, FileType, InflateError, InflateLimits};
 use crate::decode::{self, Decoder, Step};
 use crate::encode::{Encoder, Origin};
+use crate::failpoint;
 use crate::failure::{self, Class, Failure};
 use crate::record::LogType;
 use crate::retry::Backoff;
@@ -237,6 +238,7 @@ impl Run<'_> {
         self.work.gets += 1;
         let request =
             GetRequest { key: self.object.key.clone(), if_match: self.object.etag.clone(), from: 0 };
+        failpoint::hit("before-get");
         let body = collector.unless_stopped(collector.bucket.get(&request)).await??;
         let reader = StreamReader::new(body.map(|part| part.map_err(std::io::Error::other)));
         let mut inflated = inflate::reader(reader, collector.settings.file_type, collector.settings.inflate);
@@ -257,6 +259,7 @@ impl Run<'_> {
         let resume = self.progress.clone();
         loop {
             let eof = self.fill(&mut window, inflated).await?;
+            failpoint::hit("mid-body");
             loop {
                 match self.step(&mut *decoder, &mut window, &mut at, &resume, eof)? {
                     Next::Record if self.records.len() + self.dead_letters.len() >= CHUNK => {
@@ -355,6 +358,7 @@ impl Run<'_> {
         if self.records.is_empty() && self.dead_letters.is_empty() {
             return Ok(());
         }
+        failpoint::hit("after-decode");
         self.work.written += self.records.len() as u64;
         let chunk = Chunk {
             object: ObjectId { source: self.collector.settings.source, key: self.object.key.clone() },

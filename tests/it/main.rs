@@ -13,5 +13,6 @@ mod fixtures;
 mod model;
 mod pattern_docs;
 mod quickstart;
+mod restart;
 mod state;
 mod world;
