@@ -8,6 +8,7 @@ mod cli;
 mod codec;
 mod config;
 mod cost;
+mod disk_faults;
 mod end_to_end;
 mod fixtures;
 mod model;
