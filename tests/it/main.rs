@@ -17,3 +17,4 @@ mod quickstart;
 mod restart;
 mod state;
 mod world;
+mod write_order;
