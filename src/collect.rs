@@ -23,6 +23,7 @@ use crate::commit::{Chunk, CommitError, CommitHandle, ObjectId};
 use crate::decode::inflate::{self, FileType, InflateError, InflateLimits};
 use crate::decode::{self, Decoder, Step};
 use crate::encode::{Encoder, Origin};
+use crate::failpoint;
 use crate::failure::{self, Class, Failure};
 use crate::record::LogType;
 use crate::retry::Backoff;
@@ -282,6 +283,7 @@ impl Run<'_> {
             backoff: collector.settings.backoff,
             random: fastrand::f64,
         };
+        failpoint::hit("before-get");
         let reader = StreamReader::new(fetch.body(self.object).map_err(std::io::Error::other));
         let mut inflated = inflate::reader(reader, collector.settings.file_type, collector.settings.inflate);
         if self.damaged > 0 {
@@ -305,6 +307,7 @@ impl Run<'_> {
         let resume = self.progress.clone();
         loop {
             let eof = self.fill(&mut window, inflated).await?;
+            failpoint::hit("mid-body");
             loop {
                 match self.step(&mut *decoder, &mut window, &mut at, &resume, eof)? {
                     Next::Record if self.records.len() + self.dead_letters.len() >= CHUNK => {
@@ -398,6 +401,7 @@ impl Run<'_> {
         if self.records.is_empty() && self.dead_letters.is_empty() {
             return Ok(());
         }
+        failpoint::hit("after-decode");
         self.work.written += self.records.len() as u64;
         let chunk = Chunk {
             object: ObjectId { source: self.collector.settings.source, key: self.object.key.clone() },

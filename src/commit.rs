@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use crate::failpoint;
 use crate::failure;
 use crate::pattern::{Leaf, PrefixTime};
 use crate::retry::Backoff;
@@ -402,6 +403,7 @@ impl Committer {
         let records = Arc::new(group.records);
         if !records.is_empty() || !group.dead_letters.is_empty() || finish || segment_due {
             self.commit_sink(records, Arc::new(group.dead_letters), finish).await?;
+            failpoint::hit("after-fsync-before-state");
         }
         let mut changes = group.changes;
         for (object, progress) in group.progress {

@@ -36,6 +36,7 @@ pub mod sink;
 pub mod state;
 
 pub mod clock;
+pub mod failpoint;
 pub mod failure;
 pub mod retry;
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{CLEANUP_BATCH, Closing, CommitError, Durable};
+use crate::failpoint;
 use crate::pattern::{Leaf, PrefixTime};
 use crate::state::history::{self, HistoryEntry, HistoryHeader};
 use crate::state::{Batch, Change, LedgerEntry, SourceKey, State, StateError};
@@ -44,6 +45,7 @@ pub(super) fn close(durable: &mut Durable, closing: Closing) -> Result<(), Commi
         lengths.insert(appended.file, appended.length);
     }
     changes.extend(lengths.into_iter().map(|(file, length)| Change::PutHistory(file, length)));
+    failpoint::hit("between-history-and-closing");
     state.apply(&Batch(changes))?;
     for (leaf, time) in &prefixes {
         clean_up(&*state, source, leaf, *time)?;
@@ -89,8 +91,10 @@ pub(super) fn clean_up(
         batch.push(Change::DeleteEntry(source, entry?.0));
         if batch.len() == CLEANUP_BATCH {
             state.apply(&Batch(std::mem::take(&mut batch)))?;
+            failpoint::hit("mid-ledger-cleanup");
         }
     }
+    failpoint::hit("mid-ledger-cleanup");
     batch.push(Change::DeleteCleanup(source, leaf.head().to_owned(), time));
     state.apply(&Batch(batch))
 }

@@ -22,6 +22,7 @@ pub use super::segment::Compression;
 use super::segment::{self, Contents, Form, SegmentName};
 use super::{Position, Sink, SinkError};
 use crate::clock::Clock;
+use crate::failpoint;
 
 /// Free space is looked up again after this many bytes, and after each commit.
 const CHECK_FREE_EVERY: u64 = 64 * 1024 * 1024;
@@ -166,6 +167,7 @@ impl FileSink {
             stand.open = Some(OpenSegment::create(folder.path(), &stand.last.sink_id, sequence, now)?);
         }
         let open = stand.open.as_mut().expect("made two lines above where it was missing");
+        failpoint::hit("before-sink-write");
         open.file.write_all(records).map_err(down("write to the open segment in", folder.path()))?;
         open.length += records.len() as u64;
         Ok(())
@@ -178,6 +180,7 @@ impl FileSink {
         }
         let Some(open) = stand.open.as_mut() else { return Ok(stand.last.clone()) };
         let now = self.clock.now();
+        failpoint::hit("after-write-before-fsync");
         open.make_durable(folder.path(), &stand.last.sink_id)?;
         // a clock that was set back makes a segment younger, never older than it is
         open.born = open.born.min(now);

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::durable::{rename_new, sync_folder};
+use crate::failpoint;
 
 /// What happens to a segment's bytes when it is finished.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -181,11 +182,16 @@ pub(super) fn finish(
     let name = |form| folder.join(SegmentName::new(sink_id, sequence, form).to_string());
     let (open, finished) = (name(Form::Open), name(Form::of(compression)));
     if compression == Compression::None {
-        return rename_new(&open, &finished);
+        failpoint::hit("before-rotation-rename");
+        rename_new(&open, &finished)?;
+        failpoint::hit("after-rotation-rename");
+        return Ok(());
     }
     let temporary = compressing_name(folder, sink_id, sequence);
     compress(&open, &temporary, compression)?;
+    failpoint::hit("before-rotation-rename");
     rename_new(&temporary, &finished)?;
+    failpoint::hit("after-rotation-rename");
     fs::remove_file(&open)?;
     sync_folder(folder)
 }

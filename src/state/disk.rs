@@ -18,6 +18,7 @@ use super::lock::{LockError, StateLock};
 use super::rebuild::{self, KnownSource, Rebuilt};
 use super::sidecar::{self, Sidecar, SidecarError, SidecarIdentity, SidecarSource};
 use super::{Batch, Change, Pair, SourceRecord, State, StateError, format, history, swap};
+use crate::failpoint;
 
 /// sled's cache; its whole footprint is about twice this.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
@@ -352,11 +353,13 @@ impl State for DiskState {
         stored.insert(format::meta_key(INSTANCE), format::json(&sidecar.instance));
         self.db.apply_batch(stored).map_err(|error| self.failed("write a batch", error))?;
         self.db.flush().map_err(|error| self.failed("flush a batch", error))?;
+        failpoint::hit("between-batch-and-sync");
         self.file
             .sync_data()
             .map_err(|source| io(format!("sync the state in {}", self.dir.display()), source))?;
         sidecar.sequence = sequence;
         note(&mut sidecar, batch);
+        failpoint::hit("before-sidecar");
         Ok(sidecar::write(&self.dir, &sidecar)?)
     }
 

@@ -15,6 +15,7 @@ use super::report::Skip;
 use super::{Found, Pass, SweepError, Sweeper};
 use crate::bucket::{BucketError, ListPage, ListRequest, ObjectRef};
 use crate::config::{KeyOrder, OnOverwrite};
+use crate::failpoint;
 use crate::failure::Class;
 use crate::layout;
 use crate::pattern::{PrefixTime, just_before};
@@ -140,7 +141,9 @@ impl Sweeper {
             history,
         };
         loop {
-            if self.take_page(&mut walk, &page, pass).await? == Flow::End {
+            let flow = self.take_page(&mut walk, &page, pass).await?;
+            failpoint::hit("after-list-page");
+            if flow == Flow::End {
                 break;
             }
             let Some(token) = page.next.take() else { break };

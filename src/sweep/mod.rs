@@ -31,6 +31,7 @@ use crate::clock::Clock;
 use crate::collect::Collector;
 use crate::commit::{CommitError, CommitHandle};
 use crate::config::{KeyOrder, SourceConfig};
+use crate::failpoint;
 use crate::failure::{self, Class};
 use crate::pattern::{Leaf, PrefixTime};
 use crate::retry::Backoff;
@@ -233,6 +234,9 @@ async fn open_source(context: &SweepContext) -> Result<(SourceRecord, Opened), S
     let (record, opened) = open::open(known, &context.config, free_id, context.clock.now());
     if opened != Opened::AsBefore {
         let put = Change::PutSource(context.config.name.clone(), Box::new(record.clone()));
+        if opened == Opened::Generation {
+            failpoint::hit("at-generation-change");
+        }
         store(&context.mode, &*context.state, vec![put]).await?;
     }
     Ok((record, opened))
@@ -343,6 +347,7 @@ impl Sweeper {
             }
         }
         while let Some(generation) = record.stale.first().copied() {
+            failpoint::hit("at-generation-change");
             let old = SourceKey { generation, ..self.key };
             let keys = self.state.stale_keys(old, PAGE)?;
             if keys.is_empty() {

@@ -1,0 +1,79 @@
+//! Places where a test lets the process die, as a power cut would: between two writes.
+//!
+//! With the feature `testing`, `S3SWEEP_FAILPOINT="name:n"` aborts the process at the n-th hit of
+//! the place `name`, counted from 1; a text of another form aborts it at the first hit of all.
+//! Without the feature a hit is nothing.
+//!
+//! The environment and a static stand here against the rules of the other rooms: the process that
+//! dies is the binary as it ships, whose configuration knows no such setting, and whose layers
+//! hand nothing down to where it dies.
+
+/// Says that the process is at the place `name`. Never returns where a test wants it to die there.
+#[inline]
+pub fn hit(name: &'static str) {
+    #[cfg(feature = "testing")]
+    armed::hit(name);
+    #[cfg(not(feature = "testing"))]
+    let _ = name;
+}
+
+#[cfg(feature = "testing")]
+mod armed {
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// Read once; `None` when no place is named.
+    static ARMED: OnceLock<Option<Armed>> = OnceLock::new();
+
+    pub(super) struct Armed {
+        pub name: String,
+        /// Hits that are left, the deadly one included.
+        pub left: AtomicU64,
+    }
+
+    pub(super) fn hit(name: &str) {
+        if let Some(armed) = ARMED.get_or_init(from_environment)
+            && armed.is_over(name)
+        {
+            std::process::abort();
+        }
+    }
+
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "no setting: the configuration of the program under test stays as it ships"
+    )]
+    fn from_environment() -> Option<Armed> {
+        let text = std::env::var("S3SWEEP_FAILPOINT").ok()?;
+        // a test that is mistyped must not pass
+        Some(Armed::parse(&text).unwrap_or_else(|| std::process::abort()))
+    }
+
+    impl Armed {
+        pub fn parse(text: &str) -> Option<Self> {
+            let (name, count) = text.split_once(':')?;
+            let count = count.parse().ok().filter(|count| *count > 0)?;
+            Some(Armed { name: name.to_owned(), left: AtomicU64::new(count) })
+        }
+
+        /// Counts a hit; whether it is the deadly one.
+        pub fn is_over(&self, name: &str) -> bool {
+            name == self.name && self.left.fetch_sub(1, Ordering::Relaxed) == 1
+        }
+    }
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use super::armed::Armed;
+
+    #[test]
+    fn the_nth_hit_of_the_name_is_the_last() {
+        let armed = Armed::parse("here:3").expect("a name and a count");
+        let hits = ["here", "there", "here", "there", "here", "here"].map(|name| armed.is_over(name));
+        assert_eq!(hits, [false, false, false, false, true, false]);
+        for text in ["", "here", "here:", "here:x", "here:0", "here:-1"] {
+            assert!(Armed::parse(text).is_none(), "{text:?}");
+        }
+    }
+}
