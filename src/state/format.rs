@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{
-    Change, FailedObject, LeafRecord, LedgerEntry, Marker, Outcome, Progress, Quarantined, SourceKey,
-    SourceRecord, StateError,
+    Change, FailedObject, LeafRecord, LedgerEntry, Marker, Outcome, Progress, Quarantined, Recheck,
+    SourceKey, SourceRecord, StateError,
 };
 use crate::pattern::PrefixTime;
 use crate::sink::Position;
@@ -283,6 +283,10 @@ pub fn check(key: &[u8], value: &[u8]) -> Result<(), StateError> {
         Some(&FAILED) => decode_json::<FailedObject>(value).map(drop),
         Some(&PROGRESS) => decode_json::<Progress>(value).map(drop),
         Some(&CLEANUP) => head_and_time(key).map(drop),
+        Some(&RECHECK) => {
+            recheck_of(key)?;
+            decode_json::<Recheck>(value).map(drop)
+        }
         Some(&QUARANTINE) => decode_json::<Quarantined>(value).map(drop),
         Some(&HISTORY) => number(),
         Some(_) | None => Ok(()),
