@@ -10,6 +10,8 @@ mod config;
 mod cost;
 mod end_to_end;
 mod fixtures;
+#[path = "../../fuzz/checks/mod.rs"]
+mod fuzz_checks;
 mod model;
 mod pattern_docs;
 mod quickstart;
