@@ -8,6 +8,7 @@ mod cli;
 mod codec;
 mod config;
 mod cost;
+mod delivery_docs;
 mod end_to_end;
 mod fixtures;
 #[path = "../../fuzz/checks/mod.rs"]
