@@ -8,10 +8,13 @@ mod cli;
 mod codec;
 mod config;
 mod cost;
+mod delivery_docs;
 mod disk_faults;
 mod end_to_end;
 mod faults;
 mod fixtures;
+#[path = "../../fuzz/checks/mod.rs"]
+mod fuzz_checks;
 mod model;
 mod pattern_docs;
 mod quickstart;

@@ -1,0 +1,77 @@
+//! `docs/delivery.md` names a test under each promise: each of them is there, and is a test.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+const PAGE: &str = include_str!("../../docs/delivery.md");
+
+/// The tests that a page names, each with its file: in backquotes, the file first, then its tests.
+fn named(page: &str) -> Vec<(&str, &str)> {
+    let mut file = None;
+    let mut tests = Vec::new();
+    for word in page.split('`').skip(1).step_by(2) {
+        let is_name = word.contains('_')
+            && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte.is_ascii_digit());
+        if word.ends_with(".rs") {
+            file = Some(word);
+        } else if let Some(file) = file.filter(|_| is_name && word.matches('_').count() > 1) {
+            tests.push((file, word));
+        }
+    }
+    tests
+}
+
+/// Whether `source` has a test of this name: a function right below its test attribute, or one
+/// in `proptest!`.
+fn has_test(source: &str, name: &str) -> bool {
+    let lines: Vec<_> = source.lines().map(str::trim).collect();
+    let is_function = |line: &str| {
+        let function = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ");
+        function.and_then(|rest| rest.strip_prefix(name)).is_some_and(|rest| rest.starts_with('('))
+    };
+    lines.iter().enumerate().any(|(at, line)| {
+        let above = lines[..at].iter().rev().take_while(|line| line.starts_with("#["));
+        is_function(line)
+            && above.into_iter().any(|line| line.starts_with("#[test]") || line.starts_with("#[tokio::test"))
+    })
+}
+
+#[test]
+fn every_test_that_the_page_names_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let named = named(PAGE);
+    let missing: Vec<_> = named
+        .iter()
+        .filter(|(file, name)| {
+            !fs::read_to_string(root.join(file)).is_ok_and(|source| has_test(&source, name))
+        })
+        .map(|(file, name)| format!("docs/delivery.md names {name} in {file}, where no such test is"))
+        .collect();
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+    assert!(named.iter().collect::<BTreeSet<_>>().len() > 50, "the page names {} tests", named.len());
+}
+
+#[test]
+fn every_promise_names_a_test() {
+    let (promises, _) =
+        PAGE.split_once("## What is not promised").expect("the page says what is not promised");
+    for promise in promises.split("\n- ").skip(1) {
+        let promise = promise.split("\n\n").next().unwrap_or_default();
+        assert!(!named(promise).is_empty(), "no test stands below: {promise}");
+    }
+    for row in promises.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| class")) {
+        assert!(!named(row).is_empty(), "no test stands beside: {row}");
+    }
+}
+
+#[test]
+fn tests_are_told_from_other_functions() {
+    let source = "#[test]\nfn a_b_c() {}\n\n#[tokio::test(start_paused = true)]\n#[cfg(unix)]\nasync fn d_e_f() {}\nfn g_h_i() {}\n";
+    for (name, want) in [("a_b_c", true), ("d_e_f", true), ("g_h_i", false), ("a_b", false), ("x_y_z", false)]
+    {
+        assert_eq!(has_test(source, name), want, "{name}");
+    }
+    let page = "`max_attempts` and `a_b_c`. `x.rs`: `d_e_f`, `g_h`; `min_free`; `y.rs`: `h_i_j`";
+    assert_eq!(named(page), [("x.rs", "d_e_f"), ("y.rs", "h_i_j")]);
+}
