@@ -216,7 +216,7 @@ fn a_damaged_database_is_exit_code_4_until_it_is_restored() {
             site.assert_exact(&fixture, &case);
             harmless += 1;
         } else {
-            assert_fails(&ran, STATE, &["state"], &case);
+            assert_fails(&ran, STATE, &["the state is damaged", "restore"], &case);
             assert_eq!(site.sink_files(), before, "{case}: a refused state changes nothing in the sink");
             refused += 1;
         }

@@ -20,6 +20,8 @@ const SEED: u64 = 0x5eed_0001;
 const KILLS_OF_A_ROUND: u32 = 40;
 /// A run is killed this long after its first record at most.
 const LATEST: Duration = Duration::from_millis(120);
+/// The same over a folder, which is read faster.
+const LATEST_OF_A_FOLDER: Duration = Duration::from_millis(30);
 const TICK: Duration = Duration::from_millis(1);
 /// So many ticks mean that something hangs.
 const PATIENCE: u32 = 60_000;
@@ -112,7 +114,8 @@ async fn round(random: &mut fastrand::Rng, count: &mut Count) {
     while !ended && here < KILLS_OF_A_ROUND {
         let early = random.u8(0..5) == 0;
         // rather soon: most of a run's dangerous moments come again and again
-        let after = LATEST.mul_f64(random.f64().powi(2));
+        let latest = if http { LATEST } else { LATEST_OF_A_FOLDER };
+        let after = latest.mul_f64(random.f64().powi(2));
         match kill(&site, early, after).await {
             Killed::Ended(code) => {
                 assert_eq!(code, Some(0), "{case}: {}", stderr(&site));
