@@ -4,9 +4,28 @@
 //! Every function here returns when both are done, or with the error that stopped it.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How often, and with what pause, a lock that is held is asked for again.
+const LOCK_TRIES: u32 = 100;
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
+
+/// Locks a file. A child process that is just being started holds copies of our open files until
+/// it runs its own program, and with them a lock that we have let go: so a held lock is asked for
+/// again for half a second before it counts as another's. Blocks.
+pub(crate) fn lock_file(file: &File) -> Result<(), TryLockError> {
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            #[allow(clippy::disallowed_methods, reason = "locking blocks, and nobody counts this time")]
+            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            other => return other,
+        }
+    }
+    Err(TryLockError::WouldBlock)
+}
 
 /// Makes the names in `folder` durable: creations, renames and removals.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {

@@ -8,7 +8,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::durable::{create_folder, replace_file};
+use super::durable::{create_folder, lock_file, replace_file};
 use super::segment::is_sink_id;
 use super::{Position, SinkError};
 
@@ -40,7 +40,7 @@ impl Folder {
             .write(true)
             .open(&name)
             .map_err(down("open", &name))?;
-        match lock.try_lock() {
+        match lock_file(&lock) {
             Ok(()) => Ok(Folder { path, lock }),
             Err(TryLockError::WouldBlock) => Err(SinkError::Locked { path }),
             Err(TryLockError::Error(error)) => Err(down("lock", &name)(error)),

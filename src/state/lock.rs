@@ -5,6 +5,8 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::sink::durable::lock_file;
+
 /// Holds a state directory until it is dropped.
 #[derive(Debug)]
 pub struct StateLock {
@@ -39,7 +41,7 @@ impl StateLock {
         fs::create_dir_all(directory).map_err(failed)?;
         let path = directory.join("lock");
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(failed)?;
-        match file.try_lock() {
+        match lock_file(&file) {
             Ok(()) => Ok(StateLock { _file: file }),
             Err(TryLockError::WouldBlock) => Err(LockError::Held { directory: directory.to_owned() }),
             Err(TryLockError::Error(error)) => Err(failed(error)),
