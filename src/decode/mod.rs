@@ -10,6 +10,7 @@ pub mod inflate;
 pub mod scan;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod walk;
 
 use crate::record::{LogType, Record};
 
