@@ -21,7 +21,7 @@ use crate::bucket::{Bucket, BucketError, ObjectRef};
 use crate::clock::Clock;
 use crate::commit::{Chunk, CommitError, CommitHandle, ObjectId};
 use crate::decode::inflate::{self, FileType, InflateError, InflateLimits};
-use crate::decode::{self, Decoder, Step};
+use crate::decode::{self, DecodeSettings, Decoder, Step};
 use crate::encode::{Encoder, Origin};
 use crate::failpoint;
 use crate::failure::{self, Class, Failure};
@@ -51,8 +51,8 @@ pub struct CollectSettings {
     pub log_type: LogType,
     /// gzip, text, or by the first bytes.
     pub file_type: FileType,
-    /// A longer record goes to the dead-letter file.
-    pub max_record_bytes: usize,
+    /// What becomes of long records, and of those that a rule may leave out.
+    pub decode: DecodeSettings,
     /// Bounds of inflation.
     pub inflate: InflateLimits,
     /// Waits between the GETs of one object.
@@ -111,6 +111,8 @@ pub struct Work {
     pub gets: u32,
     /// Records handed over.
     pub records: u64,
+    /// Records left out by rule.
+    pub dropped: u64,
     /// Records sent to the dead-letter file.
     pub dead_letters: u64,
     /// Bytes of bodies.
@@ -298,7 +300,7 @@ impl Run<'_> {
 
     async fn split(&mut self, inflated: &mut (impl AsyncRead + Unpin + Send)) -> Result<(), Interrupt> {
         let settings = &self.collector.settings;
-        let mut decoder = decode::decoder(settings.log_type, settings.max_record_bytes).ok_or_else(|| {
+        let mut decoder = decode::decoder(settings.log_type, &settings.decode).ok_or_else(|| {
             let reason = format!("log type {} has no decoder in this version", settings.log_type.word());
             Interrupt::Failure(Failure::new(Class::Object, reason), None)
         })?;
@@ -381,6 +383,14 @@ impl Run<'_> {
                         at: self.collector.clock.now(),
                     };
                     self.dead_letters.extend_from_slice(&dead_letter::encode(&letter));
+                    self.progress.ordinal = at.ordinal;
+                    self.progress.offset = at.offset;
+                }
+                consumed
+            }
+            Step::Dropped { consumed } => {
+                if at.pass(consumed, resume)? {
+                    self.work.dropped += 1;
                     self.progress.ordinal = at.ordinal;
                     self.progress.offset = at.offset;
                 }

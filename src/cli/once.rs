@@ -132,6 +132,9 @@ pub(super) fn lines(report: &SourceReport) -> Vec<String> {
             objects.quarantined
         ),
     ];
+    if report.dropped > 0 {
+        lines.push(format!("  {} flow rows without data were dropped (see keep_nodata)", report.dropped));
+    }
     if report.dead_letters > 0 {
         lines.push(format!("  {} malformed records went to the dead-letter file", report.dead_letters));
     }

@@ -109,7 +109,7 @@ impl Rig {
                 source: SOURCE,
                 log_type: LogType::CloudTrail,
                 file_type: FileType::Auto,
-                max_record_bytes: 1 << 20,
+                decode: DecodeSettings { max_record_bytes: 1 << 20, ..Default::default() },
                 inflate: InflateLimits { max_object_bytes: 1 << 30, max_ratio: 1000 },
                 backoff: Backoff::default(),
                 stall_timeout: Duration::from_secs(30),
@@ -163,6 +163,7 @@ async fn a_whole_object_is_delivered_in_order() {
         let work = Work {
             gets: 1,
             records: 3000,
+            dropped: 0,
             dead_letters: 0,
             read: stored,
             inflated: text.len() as u64,
@@ -399,7 +400,7 @@ async fn a_malformed_record_goes_to_the_dead_letters_and_the_object_goes_on() {
     elements[2] = format!("{{\"pad\":\"{}\"}}", "x".repeat(3000));
     let (text, ends) = object(&elements);
     let mut rig = Rig::new(text);
-    rig.collector.settings.max_record_bytes = 2000;
+    rig.collector.settings.decode.max_record_bytes = 2000;
     rig.faulty.on_get(When::Nth(1), Fault::CutBody(ends[2] + 1));
     let collected = rig.collect(None).await;
     assert!(matches!(collected.ending, Ending::Complete), "{:?}", collected.ending);

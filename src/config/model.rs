@@ -233,6 +233,8 @@ pub struct SourceConfig {
     pub vendor_object: String,
     /// Form of free-form parts.
     pub free_form: FreeForm,
+    /// Whether flow rows with log status NODATA or SKIPDATA are kept.
+    pub keep_nodata: bool,
     /// Stellar Cyber tenant id.
     pub tenantid: Option<String>,
     /// Tenant name.

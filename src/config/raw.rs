@@ -84,6 +84,7 @@ pub(super) struct RawSource {
     pub eps_throttle: Set<u64>,
     pub vendor_object: Set<String>,
     pub free_form: Set<String>,
+    pub keep_nodata: Set<bool>,
     pub tenantid: Set<String>,
     pub tenant_name: Set<String>,
     pub list_page_size: Set<u64>,

@@ -85,6 +85,7 @@ struct ShownSource {
     eps_throttle: u64,
     vendor_object: String,
     free_form: &'static str,
+    keep_nodata: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     tenantid: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -222,6 +223,7 @@ fn shown_source(source: &SourceConfig) -> ShownSource {
             FreeForm::Object => "object",
             FreeForm::String => "string",
         },
+        keep_nodata: source.keep_nodata,
         tenantid: source.tenantid.clone(),
         tenant_name: source.tenant_name.clone(),
         list_page_size: source.list_page_size,

@@ -102,6 +102,7 @@ pub(super) fn check_source(
         eps_throttle: 0,
         vendor_object: vendor_object(table, raw)?,
         free_form: free_form(table, raw)?,
+        keep_nodata: raw.keep_nodata.as_ref().is_some_and(|keep| *keep.get_ref()),
         tenantid: table.text("tenantid", &raw.tenantid)?,
         tenant_name: table.text("tenant_name", &raw.tenant_name)?,
         list_page_size: u16::try_from(table.number(

@@ -34,6 +34,11 @@ pub enum Step<'w> {
         /// Bytes done with.
         consumed: usize,
     },
+    /// One record that is left out by rule; it counts as a record of the object.
+    Dropped {
+        /// Bytes done with, this record included.
+        consumed: usize,
+    },
     /// The window ends within something: drop `consumed` bytes, add more at its end, call again.
     /// Never returned when `eof` was told.
     More {
@@ -71,10 +76,26 @@ pub fn version(log_type: LogType) -> u16 {
     }
 }
 
+/// What a user may choose about decoding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecodeSettings {
+    /// A longer record goes to the dead-letter file.
+    pub max_record_bytes: usize,
+    /// Whether flow rows without traffic, or whose traffic was not recorded (NODATA and
+    /// SKIPDATA), are records; else they are dropped.
+    pub keep_nodata: bool,
+}
+
+impl Default for DecodeSettings {
+    fn default() -> Self {
+        DecodeSettings { max_record_bytes: 16 << 20, keep_nodata: false }
+    }
+}
+
 /// The decoder of a log type; `None` for one that this version only knows by name.
-pub fn decoder(log_type: LogType, max_record_bytes: usize) -> Option<Box<dyn Decoder>> {
+pub fn decoder(log_type: LogType, settings: &DecodeSettings) -> Option<Box<dyn Decoder>> {
     match log_type {
-        LogType::CloudTrail => Some(Box::new(cloudtrail::CloudTrailDecoder::new(max_record_bytes))),
+        LogType::CloudTrail => Some(Box::new(cloudtrail::CloudTrailDecoder::new(settings.max_record_bytes))),
         LogType::VpcFlow | LogType::Waf | LogType::Jsonl => None,
     }
 }

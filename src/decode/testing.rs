@@ -11,6 +11,8 @@ pub enum Item {
     Record(Vec<u8>),
     /// A malformed one: its bytes, as far as they were at hand, and why.
     Malformed(Vec<u8>, String),
+    /// One left out by rule.
+    Dropped,
 }
 
 /// What a decoder made of one object.
@@ -33,7 +35,7 @@ impl Split {
     /// The reasons of the malformed ones alone.
     pub fn reasons(&self) -> Vec<&str> {
         let reasons = self.items.iter().map(|(item, _)| match item {
-            Item::Record(_) => None,
+            Item::Record(_) | Item::Dropped => None,
             Item::Malformed(_, reason) => Some(reason.as_str()),
         });
         reasons.flatten().collect()
@@ -45,6 +47,7 @@ impl Item {
     pub fn raw(&self) -> &[u8] {
         match self {
             Item::Record(raw) | Item::Malformed(raw, _) => raw,
+            Item::Dropped => &[],
         }
     }
 }
@@ -65,6 +68,7 @@ pub fn split_in_chunks(
     let each = |step: Step<'_>, end| match step {
         Step::Record { record, .. } => split.items.push((Item::Record(record.raw().to_vec()), end)),
         Step::Malformed { raw, reason, .. } => split.items.push((Item::Malformed(raw.to_vec(), reason), end)),
+        Step::Dropped { .. } => split.items.push((Item::Dropped, end)),
         Step::More { .. } | Step::End => {}
     };
     split.damage = drive(decoder, object, chunks, each).err();
@@ -112,7 +116,7 @@ fn drive(
                 start += consumed;
                 end = grow(end);
             }
-            Step::Record { consumed, .. } | Step::Malformed { consumed, .. } => {
+            Step::Record { consumed, .. } | Step::Malformed { consumed, .. } | Step::Dropped { consumed } => {
                 assert!(consumed > 0, "a step consumed nothing");
                 start += consumed;
                 visit(step, start);

@@ -22,6 +22,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::collect::{CollectSettings, Collector};
 use crate::commit::{CommitError, CommitHandle, CommitSettings, Committer, Durable};
 use crate::config::{self, Config, FileType, FreeForm, Limits, SinkConfig, SinkType, SourceConfig};
+use crate::decode::DecodeSettings;
 use crate::decode::inflate::{self, InflateLimits};
 use crate::encode::Encoder;
 use crate::encode::interflow::cloudtrail::CloudTrailEncoder;
@@ -194,7 +195,10 @@ impl Instance {
                     FileType::Gzip => inflate::FileType::Gzip,
                     FileType::Text => inflate::FileType::Text,
                 },
-                max_record_bytes: limits.max_record_bytes,
+                decode: DecodeSettings {
+                    max_record_bytes: limits.max_record_bytes,
+                    keep_nodata: source.config.keep_nodata,
+                },
                 inflate: InflateLimits {
                     max_object_bytes: limits.max_object_bytes,
                     max_ratio: limits.max_inflate_ratio,

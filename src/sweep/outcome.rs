@@ -79,6 +79,7 @@ impl Sweeper {
         let work = collected.work;
         self.tally(|report| {
             report.records += work.records;
+            report.dropped += work.dropped;
             report.dead_letters += work.dead_letters;
             report.bytes.read += work.read;
             report.bytes.inflated += work.inflated;

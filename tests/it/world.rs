@@ -12,6 +12,7 @@ use s3sweep::clock::Clock;
 use s3sweep::collect::{CollectSettings, Collector};
 use s3sweep::commit::{CommitSettings, Committer, Durable};
 use s3sweep::config::{self, Config};
+use s3sweep::decode::DecodeSettings;
 use s3sweep::decode::inflate::{FileType, InflateLimits};
 use s3sweep::encode::interflow::InterflowSettings;
 use s3sweep::encode::interflow::cloudtrail::CloudTrailEncoder;
@@ -291,7 +292,7 @@ impl World {
                 source: source_key,
                 log_type: source.log_type,
                 file_type: FileType::Auto,
-                max_record_bytes: 1 << 20,
+                decode: DecodeSettings { max_record_bytes: 1 << 20, ..Default::default() },
                 inflate: InflateLimits { max_object_bytes: 1 << 30, max_ratio: 1000 },
                 backoff: Backoff { first: Duration::from_millis(1), longest: Duration::from_millis(4) },
                 stall_timeout: Duration::from_secs(30),

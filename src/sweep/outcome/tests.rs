@@ -16,6 +16,7 @@ use crate::clock::FixedClock;
 use crate::collect::CollectSettings;
 use crate::commit::fakes::{Bench, SOURCE, settings};
 use crate::config::{self, Config};
+use crate::decode::DecodeSettings;
 use crate::decode::inflate::{FileType, InflateLimits};
 use crate::encode::{Encoder, Origin};
 use crate::record::{LogType, Record};
@@ -88,7 +89,7 @@ impl Rig {
                 source,
                 log_type: LogType::CloudTrail,
                 file_type: FileType::Auto,
-                max_record_bytes: 1 << 20,
+                decode: DecodeSettings { max_record_bytes: 1 << 20, ..Default::default() },
                 inflate: InflateLimits { max_object_bytes: 1 << 30, max_ratio: 1000 },
                 backoff: Backoff::default(),
                 stall_timeout: Duration::from_secs(30),
