@@ -37,6 +37,10 @@ const MAX_GETS: u32 = 4;
 const MAX_DAMAGED_GETS: u32 = 2;
 /// Inflated bytes looked at together; measured best among 64 KiB to 1 MiB.
 const WINDOW: usize = 128 * 1024;
+/// The window of the smallest objects.
+const SMALL_WINDOW: usize = 8 * 1024;
+/// Inflated bytes to expect of a stored byte, in windows of small objects.
+const USUAL_RATIO: u64 = 16;
 /// Encoded bytes handed over together.
 const CHUNK: usize = 128 * 1024;
 
@@ -165,6 +169,7 @@ impl Collector {
             budget: GetBudget::new(MAX_GETS),
             deadline: Instant::now() + self.settings.object_timeout,
             damaged: 0,
+            write_time: 0,
             records: Vec::new(),
             dead_letters: Vec::new(),
         };
@@ -208,6 +213,8 @@ struct Run<'a> {
     deadline: Instant,
     /// GETs that met damage.
     damaged: u32,
+    /// The time of the window, in epoch milliseconds.
+    write_time: i64,
     records: Vec<u8>,
     dead_letters: Vec<u8>,
 }
@@ -304,11 +311,12 @@ impl Run<'_> {
             let reason = format!("log type {} has no decoder in this version", settings.log_type.word());
             Interrupt::Failure(Failure::new(Class::Object, reason), None)
         })?;
-        let mut window = Window::new();
+        let mut window = Window::for_object(self.object.size);
         let mut at = Place::default();
         let resume = self.progress.clone();
         loop {
             let eof = self.fill(&mut window, inflated).await?;
+            self.write_time = self.collector.clock.now().timestamp_millis();
             failpoint::hit("mid-body");
             loop {
                 match self.step(&mut *decoder, &mut window, &mut at, &resume, eof)? {
@@ -360,7 +368,7 @@ impl Run<'_> {
                         bucket: &self.object.bucket,
                         key: &self.object.key,
                         ordinal: at.ordinal - 1,
-                        write_time: self.collector.clock.now().timestamp_millis(),
+                        write_time: self.write_time,
                     };
                     self.collector.encoder.encode(&record, &origin, &mut self.records);
                     self.progress.ordinal = at.ordinal;
@@ -413,9 +421,11 @@ impl Run<'_> {
         }
         failpoint::hit("after-decode");
         self.work.written += self.records.len() as u64;
+        // after a whole chunk comes another one, most likely, of about its length
+        let room = if self.records.len() < CHUNK { 0 } else { self.records.len() + CHUNK / 8 };
         let chunk = Chunk {
             object: ObjectId { source: self.collector.settings.source, key: self.object.key.clone() },
-            records: std::mem::take(&mut self.records),
+            records: std::mem::replace(&mut self.records, Vec::with_capacity(room)),
             dead_letters: std::mem::take(&mut self.dead_letters),
             progress: self.progress.clone(),
         };
@@ -498,8 +508,10 @@ struct Window {
 }
 
 impl Window {
-    fn new() -> Self {
-        Window { buffer: vec![0; WINDOW], start: 0, end: 0 }
+    /// A window for an object of so many stored bytes.
+    fn for_object(size: u64) -> Self {
+        let expected = usize::try_from(size.saturating_mul(USUAL_RATIO)).unwrap_or(WINDOW);
+        Window { buffer: vec![0; expected.clamp(SMALL_WINDOW, WINDOW)], start: 0, end: 0 }
     }
 
     fn bytes(&self) -> &[u8] {
