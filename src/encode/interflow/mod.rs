@@ -11,10 +11,12 @@ pub mod cloudtrail;
 mod line;
 pub mod vpcflow;
 
+use std::sync::Arc;
+
 use line::{push_name, push_number};
 
-use super::Origin;
-use crate::record::json;
+use super::{Encoder, Origin};
+use crate::record::{LogType, json};
 
 /// What a user may choose about Interflow lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +61,21 @@ pub enum SettingsError {
         /// The name given.
         name: String,
     },
+}
+
+/// The encoder of a log type.
+///
+/// # Errors
+///
+/// When the vendor object's name is empty or that of another member of the log type's lines.
+pub fn encoder(log_type: LogType, settings: &InterflowSettings) -> Result<Arc<dyn Encoder>, SettingsError> {
+    Ok(match log_type {
+        LogType::VpcFlow => Arc::new(vpcflow::VpcFlowEncoder::new(settings)?),
+        // The configuration refuses those that are not there yet.
+        LogType::CloudTrail | LogType::Waf | LogType::Jsonl => {
+            Arc::new(cloudtrail::CloudTrailEncoder::new(settings)?)
+        }
+    })
 }
 
 /// `msg_class` and the parts of `msg_origin` that differ between log types.
