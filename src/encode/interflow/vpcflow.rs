@@ -160,7 +160,10 @@ impl<'r> Row<'r, '_> {
         let start = self.read(field::START, seconds);
         let end = self.read(field::END, seconds);
         self.push(b"{\"timestamp\":");
-        push_number(self.out, start.or(end).map_or(origin.write_time, |seconds| seconds * 1_000));
+        match start.or(end) {
+            Some(seconds) => self.push_millis(seconds),
+            None => push_number(self.out, origin.write_time),
+        }
         self.push(b",\"write_time\":");
         push_number(self.out, origin.write_time);
         self.push(&header.common);
@@ -170,10 +173,10 @@ impl<'r> Row<'r, '_> {
         for (name, time) in [(&b",\"start_time\":"[..], start), (b",\"end_time\":", end)] {
             if let Some(seconds) = time {
                 self.push(name);
-                push_number(self.out, seconds * 1_000);
+                self.push_millis(seconds);
             }
         }
-        if let (Some(start), Some(end)) = (start, end)
+        if let (Some(start), Some(end)) = (start.and_then(number), end.and_then(number))
             && start <= end
         {
             self.push(b",\"duration\":");
@@ -181,6 +184,16 @@ impl<'r> Row<'r, '_> {
         }
     }
 
+    /// Appends the milliseconds of the digits of [`seconds`].
+    #[inline]
+    fn push_millis(&mut self, seconds: &[u8]) {
+        self.push(seconds);
+        if seconds != b"0" {
+            self.push(b"000");
+        }
+    }
+
+    #[inline(always)]
     fn push_address(&mut self, end: &End) {
         let typed = self.read(end.address, ip);
         if let Some((text, address)) = typed {
@@ -329,9 +342,9 @@ fn number(value: &[u8]) -> Option<i64> {
     integer(value).map(|digits| digits.iter().fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0')))
 }
 
-/// Seconds since 1970.
-fn seconds(value: &[u8]) -> Option<i64> {
-    number(value).filter(|_| value.len() <= MAX_TIME_DIGITS)
+/// The digits of seconds since 1970.
+fn seconds(value: &[u8]) -> Option<&[u8]> {
+    integer(value).filter(|digits| digits.len() <= MAX_TIME_DIGITS)
 }
 
 fn ip(value: &[u8]) -> Option<(&[u8], IpAddr)> {
