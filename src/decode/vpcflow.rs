@@ -117,7 +117,8 @@ impl VpcFlowDecoder {
         let (length, next) = match memchr(b'\n', &rest[known..]) {
             Some(found) => (known + found, known + found + 1),
             None if eof => (rest.len(), rest.len()),
-            None if rest.len() < self.max_record_bytes => {
+            // The line may be as long as allowed, and its break the next byte.
+            None if rest.len() <= self.max_record_bytes => {
                 self.scanned = rest.len();
                 return Line::Starved;
             }

@@ -136,6 +136,8 @@ fn rows_that_cannot_be_used_are_malformed() {
     }
     let longest = format!("srcaddr\n{}\n", "x".repeat(100));
     assert_eq!(shape(&split_all(&mut decoder(100), longest.as_bytes())), "r", "exactly as long as allowed");
+    let bytes = split_in_chunks(&mut decoder(100), longest.as_bytes(), std::iter::repeat(1));
+    assert_eq!(shape(&bytes), "r", "exactly as long as allowed, byte by byte");
 }
 
 #[test]
