@@ -99,6 +99,7 @@ fn what_begins_with_no_header_is_damaged() {
         ("JSON", "{\"a\":1}".to_owned(), "is no name of a column"),
         ("names of another log", "date time x-edge-location\n".to_owned(), "it names no known column"),
         ("a column twice", "version srcaddr version\n".to_owned(), "the column \"version\" stands twice"),
+        ("Parquet", "PAR1\u{15}\u{4}\u{15}\n".to_owned(), "is no name of a column"),
         ("a long line", long, "too long for a header"),
     ] {
         let split = split_all(&mut decoder(100), object.as_bytes());
