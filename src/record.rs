@@ -5,6 +5,7 @@
 pub mod columns;
 pub mod json;
 pub mod time;
+pub mod vpcflow;
 
 use columns::{Column, Columns};
 

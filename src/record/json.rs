@@ -126,7 +126,8 @@ fn push_tokens(out: &mut Vec<u8>, tokens: &[u8]) {
     out.extend(tokens.iter().filter(|byte| !byte.is_ascii_whitespace()));
 }
 
-fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
+/// Appends the text of a JSON string, without its quotes.
+pub fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut at = 0;
     loop {

@@ -25,8 +25,7 @@ use crate::config::{self, Config, FileType, FreeForm, Limits, SinkConfig, SinkTy
 use crate::decode::DecodeSettings;
 use crate::decode::inflate::{self, InflateLimits};
 use crate::encode::Encoder;
-use crate::encode::interflow::cloudtrail::CloudTrailEncoder;
-use crate::encode::interflow::{InterflowSettings, SettingsError};
+use crate::encode::interflow::{self, InterflowSettings, SettingsError};
 use crate::retry::Backoff;
 use crate::schedule;
 use crate::sink::dead_letter::DeadLetters;
@@ -89,7 +88,7 @@ impl Source {
         };
         Ok(Source {
             config: Arc::new(config.clone()),
-            encoder: Arc::new(CloudTrailEncoder::new(&settings)?),
+            encoder: interflow::encoder(config.log_type, &settings)?,
             bucket: OnceCell::new(),
         })
     }
