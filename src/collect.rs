@@ -190,6 +190,7 @@ impl Collector {
             offset: 0,
             log_type: self.settings.log_type.word().to_owned(),
             decoder: decode::version(self.settings.log_type),
+            unfinished: false,
         })
     }
 }
@@ -261,13 +262,17 @@ impl Run<'_> {
 
     /// Damage in an object that may still be written is no damage yet.
     fn judge(&self, failure: Failure) -> Failure {
-        let now = self.collector.clock.now();
         match failure.class {
-            Class::Content if self.collector.bucket.may_be_unfinished(self.object.last_modified, now) => {
+            Class::Content if self.may_be_unfinished() => {
                 Failure::new(Class::Transient, format!("{} (the file may still be written)", failure.reason))
             }
             _ => failure,
         }
+    }
+
+    fn may_be_unfinished(&self) -> bool {
+        let now = self.collector.clock.now();
+        self.collector.bucket.may_be_unfinished(self.object.last_modified, now)
     }
 
     async fn attempt(&mut self) -> Result<(), Interrupt> {
@@ -403,6 +408,7 @@ impl Run<'_> {
         }
         failpoint::hit("after-decode");
         self.work.written += self.records.len() as u64;
+        self.progress.unfinished = self.may_be_unfinished();
         let chunk = Chunk {
             object: ObjectId { source: self.collector.settings.source, key: self.object.key.clone() },
             records: std::mem::take(&mut self.records),

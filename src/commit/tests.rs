@@ -26,6 +26,7 @@ fn progress(offset: u64) -> Progress {
         offset,
         log_type: "cloudtrail".into(),
         decoder: 1,
+        unfinished: false,
     }
 }
 

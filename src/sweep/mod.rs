@@ -277,6 +277,7 @@ impl Sweeper {
 impl Sweeper {
     async fn run(self: &Arc<Self>, opened: Opened) -> Result<(), SweepError> {
         self.open(opened).await?;
+        self.settle_vanished().await?;
         let leaves = self.leaves().await?;
         self.tally(|report| report.leaves = leaves.len() as u64);
         self.live_pass(&leaves, true).await?;
