@@ -311,6 +311,11 @@ pub fn list(state_dir: &Path) -> Result<BTreeMap<String, u64>, HistoryError> {
     }
 }
 
+/// Whether a history file holds closings of the day `day`, or of a later one.
+pub fn is_since(file: &str, day: NaiveDate) -> bool {
+    day_of(file).is_some_and(|closed| closed >= day)
+}
+
 /// Begins to read the frame at `offset` of a history file.
 pub fn read(state_dir: &Path, file: &str, offset: u64) -> Result<Frame, HistoryError> {
     Frame::begin(folder_in(state_dir).join(file), offset)

@@ -64,7 +64,8 @@ impl History {
     }
 }
 
-fn into_ledger(entry: &HistoryEntry) -> LedgerEntry {
+/// What the history says of an object, as the ledger says it.
+pub(super) fn into_ledger(entry: &HistoryEntry) -> LedgerEntry {
     LedgerEntry {
         etag: entry.etag.clone(),
         // A word of a later version stands for something that was settled all the same.

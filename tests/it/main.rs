@@ -22,5 +22,6 @@ mod rebuild;
 mod recheck;
 mod restart;
 mod state;
+mod timezone;
 mod world;
 mod write_order;
