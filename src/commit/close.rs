@@ -21,7 +21,7 @@ pub(super) fn apply_in_parts(state: &dyn State, changes: Vec<Change>) -> Result<
 
 /// Appends the ledgers to the history, closes the prefixes in one batch, deletes the ledgers.
 pub(super) fn close(durable: &mut Durable, closing: Closing) -> Result<(), CommitError> {
-    let Closing { source, source_name, prefixes, mut changes, at, recheck } = closing;
+    let Closing { source, source_name, prefixes, mut changes, at, recheck, found_by } = closing;
     let state = durable.state.clone();
     let mut lengths = BTreeMap::new();
     for (leaf, time) in &prefixes {
@@ -33,6 +33,7 @@ pub(super) fn close(durable: &mut Durable, closing: Closing) -> Result<(), Commi
             prefix: leaf.prefix(*time).name,
             closed_at: at,
             objects: None,
+            recheck: found_by,
         };
         let entries = LedgerOf::new(&*state, source, leaf, *time);
         let appended = durable.history.append(&header, entries.map(|entry| entry.map(into_history)))?;

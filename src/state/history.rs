@@ -42,6 +42,10 @@ pub struct HistoryHeader {
     /// neither written nor read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objects: Option<u64>,
+    /// Rechecks that were done, this one included, where a frame holds what one of them found;
+    /// `None` in the frame of a closing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recheck: Option<u32>,
 }
 
 /// One settled object of a closed prefix.

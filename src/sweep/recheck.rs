@@ -147,6 +147,7 @@ impl Sweeper {
     ) -> Result<(), SweepError> {
         let Mode::Collect(committer) = &self.mode else { return Ok(()) };
         recheck.done += 1;
+        let found_by = Some(recheck.done);
         let next = self.next_recheck(&recheck).map(|due| (due, recheck));
         let has_entries = found && !self.ledger_is_empty(leaf, time)?;
         if !has_entries {
@@ -161,6 +162,7 @@ impl Sweeper {
             prefixes: vec![(leaf.clone(), time)],
             changes: vec![forget],
             recheck: next,
+            found_by,
             at: self.clock.now(),
         };
         Ok(committer.close(closing).await?)
