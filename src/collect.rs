@@ -197,6 +197,7 @@ impl Collector {
             offset: 0,
             log_type: self.settings.log_type.word().to_owned(),
             decoder: decode::version(self.settings.log_type),
+            unfinished: false,
         })
     }
 }
@@ -270,13 +271,17 @@ impl Run<'_> {
 
     /// Damage in an object that may still be written is no damage yet.
     fn judge(&self, failure: Failure) -> Failure {
-        let now = self.collector.clock.now();
         match failure.class {
-            Class::Content if self.collector.bucket.may_be_unfinished(self.object.last_modified, now) => {
+            Class::Content if self.may_be_unfinished() => {
                 Failure::new(Class::Transient, format!("{} (the file may still be written)", failure.reason))
             }
             _ => failure,
         }
+    }
+
+    fn may_be_unfinished(&self) -> bool {
+        let now = self.collector.clock.now();
+        self.collector.bucket.may_be_unfinished(self.object.last_modified, now)
     }
 
     async fn attempt(&mut self) -> Result<(), Interrupt> {
@@ -423,6 +428,7 @@ impl Run<'_> {
         self.work.written += self.records.len() as u64;
         // after a whole chunk comes another one, most likely, of about its length
         let room = if self.records.len() < CHUNK { 0 } else { self.records.len() + CHUNK / 8 };
+        self.progress.unfinished = self.may_be_unfinished();
         let chunk = Chunk {
             object: ObjectId { source: self.collector.settings.source, key: self.object.key.clone() },
             records: std::mem::replace(&mut self.records, Vec::with_capacity(room)),

@@ -276,6 +276,7 @@ fn known_sources(config: &Config, now: DateTime<Utc>) -> Vec<KnownSource> {
         name: source.name.clone(),
         pattern: source.pattern.clone(),
         record: sweep::open::open(None, source, 1, now).0,
+        recheck: source.recheck.clone(),
     };
     config.sources.iter().map(known).collect()
 }

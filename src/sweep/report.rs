@@ -108,7 +108,7 @@ impl Requests {
     }
 }
 
-/// One object that failed or was quarantined.
+/// One object that failed, was quarantined, or is gone after a part of it was delivered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FailureLine {
     /// Its key.
@@ -142,7 +142,8 @@ pub struct SourceReport {
     pub bytes: ByteCounts,
     /// Requests to the bucket.
     pub requests: Requests,
-    /// Objects that failed or were quarantined, the first thousand.
+    /// Objects that failed, were quarantined, or are gone with a part of their records
+    /// delivered; the first thousand.
     pub failures: Vec<FailureLine>,
     /// Failures beyond those.
     pub failures_omitted: u64,
@@ -185,7 +186,7 @@ impl SourceReport {
         self.waiting += 1;
     }
 
-    /// Notes an object that failed or was quarantined.
+    /// Names an object that did not come whole.
     pub fn fail(&mut self, key: &str, failure: &Failure) {
         self.waiting += u64::from(failure.class == Class::Archived);
         if self.failures.len() < LISTED_FAILURES {

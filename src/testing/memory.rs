@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
 
 use crate::bucket::metered::RequestCounts;
@@ -18,6 +18,8 @@ use crate::failure::Class;
 
 /// Bytes per piece of a body: small enough that most objects of a test come in several.
 const CHUNK_BYTES: usize = 64 * 1024;
+/// As in a directory ([`crate::bucket::dir`]).
+const YOUNG: TimeDelta = TimeDelta::minutes(1);
 
 /// An object of a [`MemoryBucket`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +56,7 @@ struct Store {
     objects: BTreeMap<String, StoredObject>,
     clock: Option<DateTime<Utc>>,
     log: Vec<Call>,
+    grows: bool,
 }
 
 impl MemoryBucket {
@@ -101,6 +104,11 @@ impl MemoryBucket {
     /// The clock as it was set.
     pub fn clock(&self) -> Option<DateTime<Utc>> {
         self.store().clock
+    }
+
+    /// Whether objects younger than a minute may still be written, as files of a directory are.
+    pub fn set_grows(&self, grows: bool) {
+        self.store().grows = grows;
     }
 
     /// The object at `key`.
@@ -227,6 +235,10 @@ impl Bucket for MemoryBucket {
             (!next.is_empty()).then_some(Ok(next))
         });
         Ok(stream::iter(chunks).boxed())
+    }
+
+    fn may_be_unfinished(&self, last_modified: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+        self.store().grows && now - last_modified < YOUNG
     }
 }
 

@@ -115,6 +115,29 @@ fn values_are_read_in_all_their_forms() {
     assert_eq!((config.limits.buffer_bytes, config.sink.rotate_size), (1 << 20, 1_000_000_000));
 }
 
+/// What is named may be a device or a pipe; what it gives is bounded.
+#[test]
+fn endless_files_are_refused_and_pipes_are_read() {
+    let keys = "[source.credentials]\naccess_key_id = \"A\"\nsecret_access_key";
+    let refused = message(&with(&format!("{keys} = {{ file = \"/dev/zero\" }}")));
+    assert_all("a secret", &refused, &["secret_access_key", "/dev/zero", "more than 64 KiB", "name a file"]);
+    let error = config::load(&[PathBuf::from("/dev/zero")]).expect_err("it never ends");
+    let told = s3sweep::failure::chain(&error);
+    assert_all("a configuration", &told, &["/dev/zero", "more than 4096 KiB", "name a file"]);
+
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let written = pipe.clone();
+    let writer = std::thread::spawn(move || std::fs::write(written, "SECRET\n").unwrap());
+    let config = good(&with(&format!("{keys} = {{ file = \"{}\" }}", pipe.display())));
+    writer.join().unwrap();
+    let Credentials::Static { secret_access_key, .. } = &config.sources[0].access.credentials else {
+        panic!("static credentials were given")
+    };
+    assert_eq!(secret_access_key.expose(), "SECRET", "a pipe, as a process substitution gives one");
+}
+
 #[test]
 fn relative_paths_are_taken_from_the_folder_of_the_file() {
     let config = good(&with("").replace("/var/lib/s3sweep", "state").replace("/var/log/s3sweep", "../out"));

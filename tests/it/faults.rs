@@ -596,9 +596,9 @@ async fn objects_that_change_under_our_hands() {
         Case {
             victim: Victim::Ignored,
             ..case(
-                "deleted between two GETs: what came stays",
+                "deleted between two GETs: what came stays, and the report names it",
                 |server| on_victim(server, [ServerFault::CutBody(HALF), deleting(server)]),
-                vec![told(0, LISTS, GETS + 1, &[]), idle()],
+                vec![told(0, LISTS, GETS + 1, &["gone"]), idle()],
             )
         },
         Case {

@@ -22,6 +22,7 @@ mod rebuild;
 mod recheck;
 mod restart;
 mod state;
+mod timezone;
 mod vpcflow;
 mod world;
 mod write_order;

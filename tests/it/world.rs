@@ -210,13 +210,18 @@ fn folder() -> tempfile::TempDir {
     if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
 }
 
+/// The configuration of a world; `settings` are lines of its source's table.
+fn configuration(settings: &str) -> Config {
+    let text = format!(
+        "state_dir = \"/nowhere\"\n[sink]\ntype = \"stdout\"\n[[source]]\nname = \"main\"\n\
+         log_type = \"cloudtrail\"\nbucket = \"acme-trail\"\n{settings}\n"
+    );
+    config::parse(PathBuf::from("world.toml"), &text).unwrap()
+}
+
 impl World {
     /// A source over an empty bucket; `settings` are lines of its table.
     pub fn new(now: &str, settings: &str) -> Self {
-        let text = format!(
-            "state_dir = \"/nowhere\"\n[sink]\ntype = \"stdout\"\n[[source]]\nname = \"main\"\n\
-             log_type = \"cloudtrail\"\nbucket = \"acme-trail\"\n{settings}\n"
-        );
         let bucket = MemoryBucket::new("acme-trail");
         World {
             fuse: Fuse::default(),
@@ -225,9 +230,14 @@ impl World {
             sink: HandSink::default(),
             clock: HandClock(Arc::new(Mutex::new(at(now)))),
             state: Arc::new(MemoryState::default()),
-            config: config::parse(PathBuf::from("world.toml"), &text).unwrap(),
+            config: configuration(settings),
             folder: folder(),
         }
+    }
+
+    /// Changes the settings of the source.
+    pub fn configure(&mut self, settings: &str) {
+        self.config = configuration(settings);
     }
 
     /// Puts an object of one record, written at `when`; its event id is the key.
