@@ -93,6 +93,12 @@ impl Source {
         })
     }
 
+    /// The same over another bucket than the one that its settings name.
+    #[cfg(feature = "testing")]
+    pub fn over(self, bucket: Arc<dyn Bucket>) -> Self {
+        Source { bucket: OnceCell::new_with(Some(bucket)), ..self }
+    }
+
     /// The bucket, with its requests counted anew.
     pub async fn metered(
         &self,

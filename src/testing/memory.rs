@@ -243,14 +243,14 @@ impl Bucket for MemoryBucket {
 }
 
 /// Where a page begins: keys greater than `key`, or equal to it when `included`.
-struct Start {
-    key: String,
-    included: bool,
+pub(super) struct Start {
+    pub(super) key: String,
+    pub(super) included: bool,
 }
 
 impl Start {
     /// `None` for a token that no page gave out.
-    fn of(request: &ListRequest) -> Option<Self> {
+    pub(super) fn of(request: &ListRequest) -> Option<Self> {
         match (&request.token, &request.start_after) {
             (Some(token), _) => match token.split_at_checked(1)? {
                 ("=", key) => Some(Start { key: key.to_owned(), included: true }),
@@ -265,7 +265,7 @@ impl Start {
     }
 
     /// After all keys of `folder`, which ends in `/`: at the text with the next byte, `0`.
-    fn after_folder(folder: &str) -> Self {
+    pub(super) fn after_folder(folder: &str) -> Self {
         Start { key: format!("{}0", folder.strip_suffix('/').unwrap_or(folder)), included: true }
     }
 
@@ -274,13 +274,13 @@ impl Start {
         (first, Bound::Unbounded)
     }
 
-    fn token(&self) -> String {
+    pub(super) fn token(&self) -> String {
         format!("{}{}", if self.included { '=' } else { '>' }, self.key)
     }
 }
 
 /// FNV-1a over the bytes, with their number: stable, and other for other test data.
-fn etag(bytes: &[u8]) -> String {
+pub(super) fn etag(bytes: &[u8]) -> String {
     let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     });
