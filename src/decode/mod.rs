@@ -7,11 +7,13 @@
 pub mod cloudtrail;
 pub mod fields;
 pub mod inflate;
+pub mod json_lines;
 pub mod scan;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 
-use crate::record::{LogType, Record};
+use crate::record::{LogType, Record, waf};
+use json_lines::JsonLinesDecoder;
 
 /// What a decoder found at the start of the window. `consumed` counts the bytes of the window
 /// that are done with; a record's bytes lie within them.
@@ -95,6 +97,8 @@ impl Default for DecodeSettings {
 pub fn decoder(log_type: LogType, settings: &DecodeSettings) -> Option<Box<dyn Decoder>> {
     match log_type {
         LogType::CloudTrail => Some(Box::new(cloudtrail::CloudTrailDecoder::new(settings.max_record_bytes))),
-        LogType::VpcFlow | LogType::Waf | LogType::Jsonl => None,
+        LogType::Waf => Some(Box::new(JsonLinesDecoder::new(waf::PATHS, settings.max_record_bytes))),
+        LogType::Jsonl => Some(Box::new(JsonLinesDecoder::new(&[], settings.max_record_bytes))),
+        LogType::VpcFlow => None,
     }
 }

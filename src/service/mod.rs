@@ -25,8 +25,7 @@ use crate::config::{self, Config, FileType, FreeForm, Limits, SinkConfig, SinkTy
 use crate::decode::DecodeSettings;
 use crate::decode::inflate::{self, InflateLimits};
 use crate::encode::Encoder;
-use crate::encode::interflow::cloudtrail::CloudTrailEncoder;
-use crate::encode::interflow::{InterflowSettings, SettingsError};
+use crate::encode::interflow::{self, InterflowSettings, SettingsError};
 use crate::retry::Backoff;
 use crate::schedule;
 use crate::sink::dead_letter::DeadLetters;
@@ -83,13 +82,15 @@ impl Source {
         let settings = InterflowSettings {
             vendor_object: config.vendor_object.clone(),
             free_form_as_strings: config.free_form == FreeForm::String,
+            mask_headers: config.mask_headers.clone(),
+            timestamp_field: config.timestamp_field.clone(),
             tenantid: config.tenantid.clone(),
             tenant_name: config.tenant_name.clone(),
             engid_name: Some(instance.to_owned()),
         };
         Ok(Source {
             config: Arc::new(config.clone()),
-            encoder: Arc::new(CloudTrailEncoder::new(&settings)?),
+            encoder: interflow::encoder(config.log_type, &settings)?,
             bucket: OnceCell::new(),
         })
     }

@@ -8,10 +8,16 @@
 
 mod address;
 pub mod cloudtrail;
+pub mod jsonl;
 mod line;
+pub mod waf;
 
-use super::Origin;
-use crate::record::json;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::{Encoder, Origin};
+use crate::record::{Field, LogType, Record, json, waf as waf_fields};
+use line::{push_name, push_number, push_text};
 
 /// What a user may choose about Interflow lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,9 +25,14 @@ pub struct InterflowSettings {
     /// Name of the member that holds the original record.
     pub vendor_object: String,
     /// Whether `requestParameters`, `responseElements`, `additionalEventData` and
-    /// `serviceEventDetails` are written as strings, because their free keys explode an index
-    /// mapping. It is the one change ever made to an original record.
+    /// `serviceEventDetails` of CloudTrail are written as strings, because their free keys explode
+    /// an index mapping.
     pub free_form_as_strings: bool,
+    /// Request headers of WAF records whose values are masked; upper and lower case are the same.
+    pub mask_headers: Vec<String>,
+    /// Where the time of a `jsonl` record stands: a dotted path. Without one, and where it tells
+    /// no time, a record has the time at which it is written.
+    pub timestamp_field: Option<String>,
     /// Tenant id of every line; left out when `None` or blank.
     pub tenantid: Option<String>,
     /// Tenant name of every line; left out when `None` or blank.
@@ -35,6 +46,8 @@ impl Default for InterflowSettings {
         InterflowSettings {
             vendor_object: "aws".to_owned(),
             free_form_as_strings: false,
+            mask_headers: waf_fields::SECRET_HEADERS.map(str::to_owned).to_vec(),
+            timestamp_field: None,
             tenantid: None,
             tenant_name: None,
             engid_name: None,
@@ -56,6 +69,36 @@ pub enum SettingsError {
         /// The name given.
         name: String,
     },
+    /// The log type has no Interflow form yet.
+    #[error("log type {} has no Interflow form in this version", log_type.word())]
+    NoForm {
+        /// The log type.
+        log_type: LogType,
+    },
+}
+
+/// The encoder of a log type.
+///
+/// # Errors
+///
+/// When the vendor object's name is empty or that of another member.
+pub fn encoder(log_type: LogType, settings: &InterflowSettings) -> Result<Arc<dyn Encoder>, SettingsError> {
+    Ok(match log_type {
+        LogType::CloudTrail => Arc::new(cloudtrail::CloudTrailEncoder::new(settings)?),
+        LogType::Waf => Arc::new(waf::WafEncoder::new(settings)?),
+        LogType::Jsonl => Arc::new(jsonl::JsonlEncoder::new(settings)?),
+        LogType::VpcFlow => return Err(SettingsError::NoForm { log_type }),
+    })
+}
+
+/// Every member that a line of a log type may have beside the vendor object.
+pub fn members(log_type: LogType) -> &'static [&'static str] {
+    match log_type {
+        LogType::CloudTrail => cloudtrail::MEMBERS,
+        LogType::Waf => waf::MEMBERS,
+        LogType::Jsonl => jsonl::MEMBERS,
+        LogType::VpcFlow => &[],
+    }
 }
 
 /// `msg_class` and the parts of `msg_origin` that differ between log types.
@@ -112,16 +155,62 @@ impl Header {
         vendor.push(b':');
         Ok(Header { common, vendor })
     }
+
+    /// Begins a line: its times, and what is the same for all records. A record that tells no
+    /// time has that of writing.
+    fn begin(&self, time: Option<i64>, origin: &Origin<'_>, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"timestamp\":");
+        push_number(out, time.unwrap_or(origin.write_time));
+        push_name(out, "write_time");
+        push_number(out, origin.write_time);
+        out.extend_from_slice(&self.common);
+    }
+
+    /// Appends where the record came from, and the name of the vendor object, whose value
+    /// follows.
+    fn push_place(&self, origin: &Origin<'_>, out: &mut Vec<u8>) {
+        out.extend_from_slice(b",\"s3\":{\"bucket\":");
+        json::push_string(out, origin.bucket);
+        push_name(out, "key");
+        json::push_string(out, origin.key);
+        push_name(out, "record");
+        push_number(out, i64::try_from(origin.ordinal).unwrap_or(i64::MAX));
+        out.push(b'}');
+        out.extend_from_slice(&self.vendor);
+    }
+}
+
+/// A text field that says something, still escaped.
+fn text<'a>(record: &Record<'a>, field: Field) -> Option<&'a [u8]> {
+    json::filled_string(record.get(field)?)
+}
+
+/// Appends the source's address with its version and reach; `false`, and nothing else, when it
+/// is no IP address.
+fn push_srcip(source: &[u8], out: &mut Vec<u8>) -> bool {
+    let ip = std::str::from_utf8(source).ok().and_then(|text| text.parse::<IpAddr>().ok());
+    if let Some(ip) = ip {
+        push_text(out, "srcip", Some(source));
+        push_text(out, "srcip_type", Some(address::reach(ip).as_bytes()));
+        push_name(out, "srcip_version");
+        push_number(out, address::version(ip).into());
+    }
+    ip.is_some()
 }
 
 /// An id of a record that has none of its own: the same for the same bucket, key and ordinal in
-/// every run, 32 hexadecimal digits (FNV-1a of 128 bits).
+/// every run.
 fn place_id(origin: &Origin<'_>) -> [u8; 32] {
+    id_of([origin.bucket.as_bytes(), origin.key.as_bytes(), &origin.ordinal.to_be_bytes()])
+}
+
+/// 32 hexadecimal digits (FNV-1a of 128 bits) that stand for three parts, of which the first two
+/// have no NUL.
+fn id_of([first, second, third]: [&[u8]; 3]) -> [u8; 32] {
     const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
     const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
-    let ordinal = origin.ordinal.to_be_bytes();
-    // No key or bucket has a NUL, so the parts cannot run into each other.
-    let parts: [&[u8]; 5] = [origin.bucket.as_bytes(), &[0], origin.key.as_bytes(), &[0], &ordinal];
+    // The NULs keep the parts from running into each other.
+    let parts: [&[u8]; 5] = [first, &[0], second, &[0], third];
     let hash = parts
         .iter()
         .flat_map(|part| part.iter())
