@@ -6,6 +6,7 @@ pub mod columns;
 mod fields;
 pub mod json;
 pub mod time;
+pub mod vpcflow;
 pub mod waf;
 pub mod walk;
 

@@ -4,6 +4,7 @@
 //! functions over the seeds and the fixtures. They say what is wrong by panicking.
 
 pub mod config;
+pub mod flow;
 pub mod gzip;
 pub mod json_lines;
 pub mod pattern;

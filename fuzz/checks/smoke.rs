@@ -3,14 +3,15 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{config, gzip, json_lines, pattern, splitter, state};
+use super::{config, flow, gzip, json_lines, pattern, splitter, state};
 
 /// The check, the least number of its seeds, and whether fixtures are inputs of it too.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 6] = [
+const TARGETS: [Target; 7] = [
     ("splitter", splitter::check),
     ("json_lines", json_lines::check),
+    ("flow", flow::check),
     ("gzip", gzip::check),
     ("pattern", pattern::check),
     ("state", state::check),
@@ -81,5 +82,6 @@ fn every_fixture_holds() {
             std::io::Read::read_to_end(&mut flate2::read::MultiGzDecoder::new(&stored[..]), &mut inflated);
         splitter::check(&inflated);
         json_lines::check(&inflated);
+        flow::check(&inflated);
     }
 }

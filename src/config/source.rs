@@ -20,17 +20,22 @@ use crate::record::LogType;
 use crate::record::waf::SECRET_HEADERS;
 
 /// Top-level fields of an Interflow record that the vendor's object must not replace.
-const INTERFLOW_FIELDS: [&str; 48] = [
+const INTERFLOW_FIELDS: [&str; 61] = [
     "_id",
     "action",
     "appid_name",
     "cloud",
     "cust_id",
+    "direction",
     "dstip",
     "dstip_host",
+    "dstip_original",
     "dstip_type",
     "dstip_version",
     "dstport",
+    "duration",
+    "end_reason",
+    "end_time",
     "engid",
     "engid_name",
     "event",
@@ -46,7 +51,10 @@ const INTERFLOW_FIELDS: [&str; 48] = [
     "login_type",
     "msg_class",
     "msg_origin",
+    "outbytes_total",
+    "outpkts_delta",
     "proto",
+    "proto_name",
     "request_url",
     "rule",
     "s3",
@@ -55,16 +63,21 @@ const INTERFLOW_FIELDS: [&str; 48] = [
     "srcip_geo",
     "srcip_geo_source",
     "srcip_host",
+    "srcip_original",
     "srcip_type",
     "srcip_usersid",
     "srcip_username",
     "srcip_version",
     "srcport",
+    "start_time",
     "tags",
+    "tcp_flags_name",
     "tenant_name",
     "tenantid",
     "timestamp",
     "tls",
+    "totalbytes",
+    "totalpackets",
     "url",
     "user",
     "user_agent",
@@ -149,8 +162,7 @@ fn log_type(table: &Table, raw: &RawSource) -> Result<LogType, Problem> {
     let value = table.required("log_type", &raw.log_type, "\"cloudtrail\"")?;
     let words = LogType::ALL.map(|log_type| {
         let word = match log_type {
-            LogType::CloudTrail | LogType::Waf | LogType::Jsonl => Word::Means(log_type),
-            LogType::VpcFlow => Word::NotYet,
+            LogType::CloudTrail | LogType::VpcFlow | LogType::Waf | LogType::Jsonl => Word::Means(log_type),
         };
         (log_type.word(), word)
     });

@@ -11,6 +11,7 @@ pub mod json_lines;
 pub mod scan;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod vpcflow;
 
 use crate::record::{LogType, Record, waf};
 use json_lines::JsonLinesDecoder;
@@ -99,6 +100,6 @@ pub fn decoder(log_type: LogType, settings: &DecodeSettings) -> Option<Box<dyn D
         LogType::CloudTrail => Some(Box::new(cloudtrail::CloudTrailDecoder::new(settings.max_record_bytes))),
         LogType::Waf => Some(Box::new(JsonLinesDecoder::new(waf::PATHS, settings.max_record_bytes))),
         LogType::Jsonl => Some(Box::new(JsonLinesDecoder::new(&[], settings.max_record_bytes))),
-        LogType::VpcFlow => None,
+        LogType::VpcFlow => Some(Box::new(vpcflow::VpcFlowDecoder::new(settings))),
     }
 }

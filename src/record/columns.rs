@@ -14,7 +14,7 @@ pub struct Column {
 }
 
 /// The columns of one object, in the order of its rows, and where each field stands among them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Columns {
     list: Vec<Column>,
     /// Indexed by [`Field`]; [`ABSENT`] for a field that the rows do not have.

@@ -25,6 +25,7 @@ mod rebuild;
 mod recheck;
 mod restart;
 mod state;
+mod vpcflow;
 mod waf;
 mod world;
 mod write_order;

@@ -7,7 +7,7 @@
 use memchr::{memchr, memmem, memrchr};
 
 use super::line::{push_nested, push_object, push_text};
-use super::{Content, Header, InterflowSettings, SettingsError, place_id, push_srcip, text};
+use super::{Content, Header, InterflowSettings, SettingsError, place_id, push_place, push_srcip, text};
 use crate::decode::cloudtrail::field;
 use crate::encode::{Encoder, Origin};
 use crate::record::{Field, Record, Span, json, time};
@@ -104,7 +104,8 @@ impl Encoder for CloudTrailEncoder {
         push_user(record, out);
         push_event(&event, origin, out);
         push_surroundings(record, out);
-        self.header.push_place(origin, out);
+        push_place(origin, out);
+        out.extend_from_slice(&self.header.vendor);
         self.push_original(record, out);
         out.extend_from_slice(b"}\n");
     }

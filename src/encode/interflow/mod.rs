@@ -10,6 +10,7 @@ mod address;
 pub mod cloudtrail;
 pub mod jsonl;
 mod line;
+pub mod vpcflow;
 pub mod waf;
 
 use std::net::IpAddr;
@@ -69,12 +70,6 @@ pub enum SettingsError {
         /// The name given.
         name: String,
     },
-    /// The log type has no Interflow form yet.
-    #[error("log type {} has no Interflow form in this version", log_type.word())]
-    NoForm {
-        /// The log type.
-        log_type: LogType,
-    },
 }
 
 /// The encoder of a log type.
@@ -85,9 +80,9 @@ pub enum SettingsError {
 pub fn encoder(log_type: LogType, settings: &InterflowSettings) -> Result<Arc<dyn Encoder>, SettingsError> {
     Ok(match log_type {
         LogType::CloudTrail => Arc::new(cloudtrail::CloudTrailEncoder::new(settings)?),
+        LogType::VpcFlow => Arc::new(vpcflow::VpcFlowEncoder::new(settings)?),
         LogType::Waf => Arc::new(waf::WafEncoder::new(settings)?),
         LogType::Jsonl => Arc::new(jsonl::JsonlEncoder::new(settings)?),
-        LogType::VpcFlow => return Err(SettingsError::NoForm { log_type }),
     })
 }
 
@@ -95,9 +90,9 @@ pub fn encoder(log_type: LogType, settings: &InterflowSettings) -> Result<Arc<dy
 pub fn members(log_type: LogType) -> &'static [&'static str] {
     match log_type {
         LogType::CloudTrail => cloudtrail::MEMBERS,
+        LogType::VpcFlow => vpcflow::MEMBERS,
         LogType::Waf => waf::MEMBERS,
         LogType::Jsonl => jsonl::MEMBERS,
-        LogType::VpcFlow => &[],
     }
 }
 
@@ -165,19 +160,6 @@ impl Header {
         push_number(out, origin.write_time);
         out.extend_from_slice(&self.common);
     }
-
-    /// Appends where the record came from, and the name of the vendor object, whose value
-    /// follows.
-    fn push_place(&self, origin: &Origin<'_>, out: &mut Vec<u8>) {
-        out.extend_from_slice(b",\"s3\":{\"bucket\":");
-        json::push_string(out, origin.bucket);
-        push_name(out, "key");
-        json::push_string(out, origin.key);
-        push_name(out, "record");
-        push_number(out, i64::try_from(origin.ordinal).unwrap_or(i64::MAX));
-        out.push(b'}');
-        out.extend_from_slice(&self.vendor);
-    }
 }
 
 /// A text field that says something, still escaped.
@@ -198,27 +180,43 @@ fn push_srcip(source: &[u8], out: &mut Vec<u8>) -> bool {
     ip.is_some()
 }
 
+/// Where the record came from.
+fn push_place(origin: &Origin<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"s3\":{\"bucket\":");
+    json::push_string(out, origin.bucket);
+    push_name(out, "key");
+    json::push_string(out, origin.key);
+    push_name(out, "record");
+    push_number(out, i64::try_from(origin.ordinal).unwrap_or(i64::MAX));
+    out.push(b'}');
+}
+
 /// An id of a record that has none of its own: the same for the same bucket, key and ordinal in
 /// every run.
 fn place_id(origin: &Origin<'_>) -> [u8; 32] {
-    id_of([origin.bucket.as_bytes(), origin.key.as_bytes(), &origin.ordinal.to_be_bytes()])
+    id_of([origin.bucket.as_bytes(), origin.key.as_bytes(), &origin.ordinal.to_le_bytes()])
 }
 
-/// 32 hexadecimal digits (FNV-1a of 128 bits) that stand for three parts, of which the first two
-/// have no NUL.
-fn id_of([first, second, third]: [&[u8]; 3]) -> [u8; 32] {
+/// 32 hexadecimal digits that stand for three parts (the steps of FNV-1a of 128 bits, taken with
+/// eight bytes each).
+fn id_of(parts: [&[u8]; 3]) -> [u8; 32] {
     const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
     const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
-    // The NULs keep the parts from running into each other.
-    let parts: [&[u8]; 5] = [first, &[0], second, &[0], third];
-    let hash = parts
-        .iter()
-        .flat_map(|part| part.iter())
-        .fold(BASIS, |hash, byte| (hash ^ u128::from(*byte)).wrapping_mul(PRIME));
+    let step = |hash: u128, word: u64| (hash ^ u128::from(word)).wrapping_mul(PRIME);
+    let hash = parts.iter().fold(BASIS, |hash, part| {
+        let (words, rest) = part.as_chunks::<8>();
+        let hash = words.iter().fold(hash, |hash, word| step(hash, u64::from_le_bytes(*word)));
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        // With the length, no two parts end in the same steps.
+        step(step(hash, u64::from_le_bytes(last)), part.len() as u64)
+    });
+    // A product moves upwards what tells places apart: the upper half is mixed into the lower.
+    let hash = (hash ^ hash >> 64).wrapping_mul(PRIME);
     let mut digits = [0; 32];
-    for (at, digit) in digits.iter_mut().enumerate() {
-        let nibble = (hash >> (124 - 4 * at)) as u8 & 15;
-        *digit = b"0123456789abcdef"[usize::from(nibble)];
+    for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(hash.to_be_bytes()) {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        *pair = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
     }
     digits
 }

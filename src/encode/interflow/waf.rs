@@ -5,7 +5,9 @@
 //! still escaped.
 
 use super::line::{push_name, push_nested, push_object, push_text};
-use super::{Content, Header, InterflowSettings, SettingsError, id_of, place_id, push_srcip, text};
+use super::{
+    Content, Header, InterflowSettings, SettingsError, id_of, place_id, push_place, push_srcip, text,
+};
 use crate::encode::mask::HeaderMask;
 use crate::encode::{Encoder, Origin};
 use crate::record::{Record, json, time, waf::field, walk};
@@ -73,7 +75,8 @@ impl Encoder for WafEncoder {
         push_request(record, &headers, out);
         push_web_acl(record, out);
         push_labels(record, out);
-        self.header.push_place(origin, out);
+        push_place(origin, out);
+        out.extend_from_slice(&self.header.vendor);
         self.mask.push_one_line(record, out);
         out.extend_from_slice(b"}\n");
     }
