@@ -27,7 +27,7 @@ use s3sweep::collect::{CollectSettings, Collector, Ending};
 use s3sweep::commit::{CommitHandle, CommitSettings, Committer, Durable};
 use s3sweep::config::{self, Limits};
 use s3sweep::decode::inflate::{self, FileType, InflateLimits};
-use s3sweep::decode::{self, Step};
+use s3sweep::decode::{self, DecodeSettings, Step};
 use s3sweep::encode::Encoder;
 use s3sweep::encode::interflow::{InterflowSettings, cloudtrail::CloudTrailEncoder};
 use s3sweep::record::LogType;
@@ -206,8 +206,8 @@ async fn inflate_as_collected(stored: &[u8]) -> u64 {
 }
 
 /// Records of inflated bytes, which all lie in one window.
-fn split(log_type: LogType, inflated: &[u8], max_record_bytes: usize) -> u64 {
-    let mut decoder = decode::decoder(log_type, max_record_bytes).expect("a decoder");
+fn split(log_type: LogType, inflated: &[u8], settings: &DecodeSettings) -> u64 {
+    let mut decoder = decode::decoder(log_type, settings).expect("a decoder");
     let (mut at, mut records) = (0, 0);
     loop {
         match decoder.next(&inflated[at..], true).expect("whole JSON") {
@@ -217,7 +217,7 @@ fn split(log_type: LogType, inflated: &[u8], max_record_bytes: usize) -> u64 {
                 at += consumed;
             }
             Step::Malformed { reason, .. } => panic!("a malformed record: {reason}"),
-            Step::More { consumed } => at += consumed,
+            Step::More { consumed } | Step::Dropped { consumed } => at += consumed,
             Step::End => return records,
         }
     }
@@ -319,7 +319,7 @@ fn collector(
             source: SourceKey { id: 1, generation: 1 },
             log_type: pair.log_type,
             file_type: FileType::Auto,
-            max_record_bytes: limits.max_record_bytes,
+            decode: DecodeSettings { max_record_bytes: limits.max_record_bytes, keep_nodata: false },
             inflate: InflateLimits {
                 max_object_bytes: limits.max_object_bytes,
                 max_ratio: limits.max_inflate_ratio,
@@ -417,7 +417,7 @@ fn cases<'a>(pair: &'a Pair, data: &'a Data, inflated: &'a [Vec<u8>], runtime: &
     let case = |name: &str, run: Box<dyn FnMut() -> u64 + 'a>| Case { name: name.to_owned(), data, run };
     let stored = || data.objects.iter().map(|(_, bytes)| bytes);
     let limits = limits();
-    let max_record_bytes = limits.max_record_bytes;
+    let settings = DecodeSettings { max_record_bytes: limits.max_record_bytes, keep_nodata: false };
     let _inside = runtime.enter();
     let sink = MemorySink { length: 0, kept: None };
     let chain = Chain::new(pair, data, Box::new(sink), &limits);
@@ -440,9 +440,7 @@ fn cases<'a>(pair: &'a Pair, data: &'a Data, inflated: &'a [Vec<u8>], runtime: &
         ),
         case(
             "split only",
-            Box::new(move || {
-                inflated.iter().map(|object| split(pair.log_type, object, max_record_bytes)).sum()
-            }),
+            Box::new(move || inflated.iter().map(|object| split(pair.log_type, object, &settings)).sum()),
         ),
         case(pair.name, Box::new(move || runtime.block_on(chain.collect(data)))),
     ]

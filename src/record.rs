@@ -3,9 +3,14 @@
 //! A decoder makes records, filters and encoders read them; nobody builds a tree.
 
 pub mod columns;
+mod fields;
 pub mod json;
 pub mod time;
 pub mod vpcflow;
+pub mod waf;
+pub mod walk;
+
+pub(crate) use fields::fields;
 
 use columns::{Column, Columns};
 

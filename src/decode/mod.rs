@@ -6,14 +6,24 @@
 
 pub mod cloudtrail;
 pub mod fields;
+pub mod grammar;
 pub mod inflate;
+pub mod json_lines;
 pub mod scan;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod vpcflow;
-pub mod walk;
 
-use crate::record::{LogType, Record};
+use std::sync::LazyLock;
+
+use crate::record::{LogType, Record, waf};
+use fields::Paths;
+use json_lines::JsonLinesDecoder;
+
+/// The fields of WAF records.
+pub static WAF: LazyLock<Paths> = LazyLock::new(|| Paths::new(waf::PATHS));
+/// No fields: records of which nothing is known but that they are JSON.
+pub static UNKNOWN: LazyLock<Paths> = LazyLock::new(|| Paths::new(&[]));
 
 /// What a decoder found at the start of the window. `consumed` counts the bytes of the window
 /// that are done with; a record's bytes lie within them.
@@ -97,7 +107,8 @@ impl Default for DecodeSettings {
 pub fn decoder(log_type: LogType, settings: &DecodeSettings) -> Option<Box<dyn Decoder>> {
     match log_type {
         LogType::CloudTrail => Some(Box::new(cloudtrail::CloudTrailDecoder::new(settings.max_record_bytes))),
+        LogType::Waf => Some(Box::new(JsonLinesDecoder::new(&WAF, settings.max_record_bytes))),
+        LogType::Jsonl => Some(Box::new(JsonLinesDecoder::new(&UNKNOWN, settings.max_record_bytes))),
         LogType::VpcFlow => Some(Box::new(vpcflow::VpcFlowDecoder::new(settings))),
-        LogType::Waf | LogType::Jsonl => None,
     }
 }

@@ -1,6 +1,7 @@
 //! From a record to the bytes of one line. Encoders are pure: record in, bytes out.
 
 pub mod interflow;
+pub mod mask;
 
 use crate::record::Record;
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+mod any_json;
 mod boundaries;
 mod bucket_contract;
 mod cli;
@@ -15,14 +16,17 @@ mod faults;
 mod fixtures;
 #[path = "../../fuzz/checks/mod.rs"]
 mod fuzz_checks;
+mod interflow_names;
 mod model;
 mod pattern_docs;
 mod quickstart;
+mod real_objects;
 mod rebuild;
 mod recheck;
 mod restart;
 mod state;
 mod timezone;
 mod vpcflow;
+mod waf;
 mod world;
 mod write_order;

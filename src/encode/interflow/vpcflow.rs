@@ -15,7 +15,7 @@ use crate::record::vpcflow as field;
 use crate::record::{Field, Record, json};
 
 /// Every member that a line may have beside the vendor object.
-const MEMBERS: &[&str] = &[
+pub(super) const MEMBERS: &[&str] = &[
     "timestamp",
     "write_time",
     "msg_class",
