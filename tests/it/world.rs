@@ -247,9 +247,7 @@ impl World {
 
     /// Puts an object with a record for each event id.
     pub fn put_records(&self, key: &str, ids: &[String], when: DateTime<Utc>) {
-        let record = |id: &String| format!(r#"{{"eventID":"{id}","eventTime":"2026-06-01T00:00:00Z"}}"#);
-        let records: Vec<_> = ids.iter().map(record).collect();
-        self.bucket.put(key, format!(r#"{{"Records":[{}]}}"#, records.join(",")), when);
+        self.bucket.put(key, trail_body(ids), when);
     }
 
     /// Sweeps once, as `once` does, and leaves everything committed.
@@ -326,6 +324,13 @@ impl World {
     pub fn record(&self) -> SourceRecord {
         self.state.source("main").unwrap().unwrap()
     }
+}
+
+/// An object with a record for each event id.
+pub fn trail_body(ids: &[String]) -> String {
+    let record = |id: &String| format!(r#"{{"eventID":"{id}","eventTime":"2026-06-01T00:00:00Z"}}"#);
+    let records: Vec<_> = ids.iter().map(record).collect();
+    format!(r#"{{"Records":[{}]}}"#, records.join(","))
 }
 
 /// A CloudTrail key of 2026 with a suffix of its own.
