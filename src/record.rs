@@ -2,6 +2,7 @@
 //!
 //! A decoder makes records, filters and encoders read them; nobody builds a tree.
 
+pub mod cloudtrail;
 pub mod json;
 pub mod time;
 
@@ -35,6 +36,16 @@ impl LogType {
     /// The log type that [`LogType::word`] names.
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|log_type| log_type.word() == word)
+    }
+}
+
+impl LogType {
+    /// The dotted paths of the fields that a record of this type may have, indexed by [`Field`].
+    pub fn paths(self) -> &'static [&'static str] {
+        match self {
+            LogType::CloudTrail => cloudtrail::PATHS,
+            LogType::VpcFlow | LogType::Waf | LogType::Jsonl => &[],
+        }
     }
 }
 

@@ -32,6 +32,8 @@ pub(super) struct RawSink {
     pub sink_type: Set<String>,
     pub path: Set<String>,
     pub encoder: Set<String>,
+    pub device_domain_key: Set<String>,
+    pub event_outcome: Set<String>,
     pub rotate_size: Set<RawSize>,
     pub rotate_every: Set<String>,
     pub compression: Set<String>,

@@ -6,8 +6,8 @@
 use serde::Serialize;
 
 use super::model::{
-    BucketLocation, Compression, Config, Credentials, EncoderType, FileType, FreeForm, KeyOrder, OnOverwrite,
-    SinkType, SourceConfig,
+    BucketLocation, Compression, Config, Credentials, FileType, FreeForm, KeyOrder, OnOverwrite, SinkType,
+    SourceConfig,
 };
 use super::units::{show_duration, show_size, show_start};
 
@@ -29,6 +29,10 @@ struct ShownSink {
     #[serde(rename = "type")]
     sink_type: &'static str,
     encoder: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_domain_key: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_outcome: Option<&'static str>,
     sink_timeout: String,
     dead_letter_path: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -141,16 +145,15 @@ fn shown(config: &Config) -> Shown {
 fn shown_sink(config: &Config) -> ShownSink {
     let sink = &config.sink;
     let files = sink.sink_type == SinkType::File;
+    let cef = sink.encoder.word == "cef";
     ShownSink {
         sink_type: match sink.sink_type {
             SinkType::File => "file",
             SinkType::Stdout => "stdout",
         },
-        encoder: match sink.encoder {
-            EncoderType::Interflow => "interflow",
-            EncoderType::Cef => "cef",
-            EncoderType::Raw => "raw",
-        },
+        encoder: sink.encoder.word,
+        device_domain_key: cef.then_some(sink.cef.device_domain_key),
+        event_outcome: cef.then_some(sink.cef.outcome.word()),
         sink_timeout: show_duration(sink.sink_timeout),
         dead_letter_path: sink.dead_letter_path.display().to_string(),
         path: sink.path.as_ref().map(|path| path.display().to_string()),

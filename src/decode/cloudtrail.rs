@@ -5,8 +5,6 @@
 //! no record longer than the limit is held. A list element that is no valid record is malformed
 //! and the object goes on; a break in what lies between the records is damage.
 
-mod table;
-
 use memchr::memchr;
 
 use super::fields::FieldReader;
@@ -14,7 +12,7 @@ use super::scan::{Kind, Scan};
 use super::{Damage, Decoder, Step};
 use crate::record::{Record, json};
 
-pub use table::{PATHS, field};
+pub use crate::record::cloudtrail::{PATHS, field};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 

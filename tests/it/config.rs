@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use s3sweep::config::{self, BucketLocation, Config, ConfigError, Credentials, KeyOrder, SinkType, Start};
+use s3sweep::encode::cef::{CefSettings, Outcome};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -113,6 +114,21 @@ fn values_are_read_in_all_their_forms() {
     let text = with("").replace("[sink]", "[limits]\nbuffer_bytes = 1048576\n[sink]\nrotate_size = \"1 GB\"");
     let config = good(&text);
     assert_eq!((config.limits.buffer_bytes, config.sink.rotate_size), (1 << 20, 1_000_000_000));
+}
+
+#[test]
+fn encoders_are_known_by_their_words() {
+    for word in ["interflow", "cef", "raw"] {
+        let config = good(&with("").replace("[sink]", &format!("[sink]\nencoder = \"{word}\"")));
+        assert_eq!(config.sink.encoder.word, word);
+    }
+    let cef = "[sink]\nencoder = \"cef\"\ndevice_domain_key = \"deviceNtDomain\"\nevent_outcome = \"plain\"";
+    let config = good(&with("").replace("[sink]", cef));
+    assert_eq!(config.sink.cef.device_domain_key, "deviceNtDomain");
+    assert_eq!(config.sink.cef.outcome, Outcome::Plain);
+    let again = good(&config.render());
+    assert_eq!(again.sink.cef, config.sink.cef);
+    assert_eq!(good(&with("")).sink.cef, CefSettings::default());
 }
 
 #[test]
@@ -269,8 +285,24 @@ fn wrong_top_and_sink_settings_are_named() {
         ("no path", "path = \"/var/log/s3sweep\"", "", &["sink.path", "missing"]),
         ("stdout with path", "type = \"file\"", "type = \"stdout\"", &["sink.path", "sink.type", "stdout"]),
         ("wrong sink", "type = \"file\"", "type = \"fiel\"", &["sink.type", "did you mean `file`"]),
-        ("later encoder", "[sink]", "[sink]\nencoder = \"cef\"", &["sink.encoder", "not there yet"]),
-        ("raw encoder", "[sink]", "[sink]\nencoder = \"raw\"", &["sink.encoder", "not there yet"]),
+        (
+            "encoder",
+            "[sink]",
+            "[sink]\nencoder = \"ceff\"",
+            &["sink.encoder", "\"interflow\" or \"cef\" or \"raw\"", "did you mean `cef`"],
+        ),
+        (
+            "CEF with another encoder",
+            "[sink]",
+            "[sink]\nevent_outcome = \"plain\"",
+            &["sink.event_outcome", "contradicts `sink.encoder` = \"interflow\""],
+        ),
+        (
+            "domain key",
+            "[sink]",
+            "[sink]\nencoder = \"cef\"\ndevice_domain_key = \"deviceDNSDomain\"",
+            &["sink.device_domain_key", "did you mean `deviceDnsDomain`"],
+        ),
         ("wrong size", "[sink]", "[sink]\nrotate_size = \"lots\"", &["sink.rotate_size", "lots", "256MiB"]),
         ("negative size", "[sink]", "[sink]\nmin_free = -1", &["sink.min_free", "a size such as"]),
         ("wrong unit", "[sink]", "[sink]\nrotate_every = \"1Y\"", &["sink.rotate_every", "1Y"]),

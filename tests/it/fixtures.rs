@@ -120,7 +120,7 @@ async fn sweep(folder: &Path, pattern: &str) -> (SourceReport, Ledger) {
         give_up: true,
         stop: CancellationToken::new(),
     };
-    let source = Source::new(&config.sources[0], &config.instance).unwrap();
+    let source = Source::new(&config.sources[0], &config).unwrap();
     let instance = Instance::open(config.clone(), options).await.unwrap();
     let swept = instance.sweep(&source).await;
     swept.ended.unwrap();

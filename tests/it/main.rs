@@ -20,6 +20,7 @@ mod pattern_docs;
 mod quickstart;
 mod rebuild;
 mod recheck;
+mod records_docs;
 mod restart;
 mod state;
 mod world;

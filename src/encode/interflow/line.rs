@@ -1,7 +1,7 @@
 //! Appends members to a line, without a tree and without copies in between.
 
 /// Appends a whole number.
-pub(super) fn push_number(out: &mut Vec<u8>, number: i64) {
+pub(in crate::encode) fn push_number(out: &mut Vec<u8>, number: i64) {
     let mut digits = [0; 20];
     let mut at = digits.len();
     let mut rest = number.unsigned_abs();

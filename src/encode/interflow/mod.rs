@@ -8,10 +8,13 @@
 
 mod address;
 pub mod cloudtrail;
-mod line;
+pub(super) mod line;
 
-use super::Origin;
-use crate::record::json;
+use std::sync::Arc;
+
+use super::{EncodeSettings, Encoder, Origin, SettingsError};
+use crate::record::{LogType, json};
+use cloudtrail::CloudTrailEncoder;
 
 /// What a user may choose about Interflow lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,20 +45,13 @@ impl Default for InterflowSettings {
     }
 }
 
-/// A setting that Interflow lines cannot be written with.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SettingsError {
-    /// The vendor object has no name.
-    #[error("vendor_object is empty: give the name of the member that holds the original record")]
-    EmptyVendorObject,
-    /// The vendor object would stand twice in a line.
-    #[error(
-        "vendor_object {name:?} is a field that every line may have: choose another name, such as \"aws\""
-    )]
-    ReservedVendorObject {
-        /// The name given.
-        name: String,
-    },
+pub(super) fn build(log_type: LogType, settings: &EncodeSettings) -> Result<Arc<dyn Encoder>, SettingsError> {
+    match log_type {
+        LogType::CloudTrail => Ok(Arc::new(CloudTrailEncoder::new(&settings.interflow)?)),
+        LogType::VpcFlow | LogType::Waf | LogType::Jsonl => {
+            Err(SettingsError::NoMapping { encoding: "interflow", log_type })
+        }
+    }
 }
 
 /// `msg_class` and the parts of `msg_origin` that differ between log types.
@@ -116,7 +112,7 @@ impl Header {
 
 /// An id of a record that has none of its own: the same for the same bucket, key and ordinal in
 /// every run, 32 hexadecimal digits (FNV-1a of 128 bits).
-fn place_id(origin: &Origin<'_>) -> [u8; 32] {
+pub(super) fn place_id(origin: &Origin<'_>) -> [u8; 32] {
     const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
     const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
     let ordinal = origin.ordinal.to_be_bytes();

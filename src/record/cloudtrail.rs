@@ -3,6 +3,8 @@
 //! Names and places are those of the CloudTrail record contents (eventVersion 1.11), of Insights
 //! events and of aggregated events.
 
+use super::Field;
+
 /// Numbers the fields in the order of the table.
 macro_rules! fields {
     ($($name:ident = $path:literal,)*) => {
@@ -89,6 +91,14 @@ fields! {
     SESSION_SOURCE_IDENTITY = "userIdentity.sessionContext.sourceIdentity",
     SESSION_FEDERATED_PROVIDER = "userIdentity.sessionContext.webIdFederationData.federatedProvider",
 }
+
+/// Fields whose members AWS leaves to each service.
+pub const FREE_FORM: [Field; 4] = [
+    field::REQUEST_PARAMETERS,
+    field::RESPONSE_ELEMENTS,
+    field::ADDITIONAL_EVENT_DATA,
+    field::SERVICE_EVENT_DETAILS,
+];
 
 #[cfg(test)]
 mod tests {
