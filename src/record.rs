@@ -47,6 +47,14 @@ impl LogType {
             LogType::VpcFlow | LogType::Waf | LogType::Jsonl => &[],
         }
     }
+
+    /// The fields among them that are objects with members of any name.
+    pub fn free_form(self) -> &'static [Field] {
+        match self {
+            LogType::CloudTrail => &cloudtrail::FREE_FORM,
+            LogType::VpcFlow | LogType::Waf | LogType::Jsonl => &[],
+        }
+    }
 }
 
 /// Where a field's raw value lies within the record's bytes; empty means absent.

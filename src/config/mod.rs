@@ -11,6 +11,7 @@ mod access;
 mod check;
 mod error;
 mod file_pattern;
+mod filter;
 mod model;
 mod names;
 mod overlap;

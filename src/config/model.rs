@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use super::file_pattern::FilePattern;
 use crate::encode::Encoding;
 use crate::encode::cef::CefSettings;
+use crate::filter::Filter;
 use crate::layout::Layout;
 use crate::pattern::PrefixPattern;
 use crate::record::LogType;
@@ -228,6 +229,8 @@ pub struct SourceConfig {
     pub free_form: FreeForm,
     /// Whether flow rows with log status NODATA or SKIPDATA are kept.
     pub keep_nodata: bool,
+    /// Which records are kept.
+    pub filter: Filter,
     /// Stellar Cyber tenant id.
     pub tenantid: Option<String>,
     /// Tenant name.

@@ -10,6 +10,7 @@ use super::model::{
     SourceConfig,
 };
 use super::units::{show_duration, show_size, show_start};
+use crate::filter::{Condition, Rule, Test};
 
 const HIDDEN: &str = "[secret]";
 
@@ -102,6 +103,31 @@ struct ShownSource {
     path_style: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     credentials: Option<ShownCredentials>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    include: Vec<ShownRule>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    exclude: Vec<ShownRule>,
+}
+
+#[derive(Serialize)]
+struct ShownRule {
+    name: String,
+    all: Vec<ShownCondition>,
+}
+
+#[derive(Default, Serialize)]
+struct ShownCondition {
+    field: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    one_of: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prefix: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    regex: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cidr: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exists: Option<bool>,
 }
 
 #[derive(Default, Serialize)]
@@ -234,7 +260,25 @@ fn shown_source(source: &SourceConfig) -> ShownSource {
         endpoint_url: source.access.endpoint_url.clone(),
         path_style: source.access.path_style,
         credentials: shown_credentials(&source.access.credentials),
+        include: source.filter.include.iter().map(shown_rule).collect(),
+        exclude: source.filter.exclude.iter().map(shown_rule).collect(),
     }
+}
+
+fn shown_rule(rule: &Rule) -> ShownRule {
+    ShownRule { name: rule.name.clone(), all: rule.conditions.iter().map(shown_condition).collect() }
+}
+
+fn shown_condition(condition: &Condition) -> ShownCondition {
+    let mut shown = ShownCondition { field: condition.field.to_string(), ..ShownCondition::default() };
+    match &condition.test {
+        Test::OneOf(texts) => shown.one_of = Some(texts.clone()),
+        Test::Prefix(prefix) => shown.prefix = Some(prefix.clone()),
+        Test::Regex(regex) => shown.regex = Some(regex.as_str().to_owned()),
+        Test::Cidr(networks) => shown.cidr = Some(networks.iter().map(ToString::to_string).collect()),
+        Test::Exists(exists) => shown.exists = Some(*exists),
+    }
+    shown
 }
 
 fn shown_credentials(credentials: &Credentials) -> Option<ShownCredentials> {

@@ -9,6 +9,7 @@ use super::access::check_access;
 use super::check::{DAY, HOUR, MINUTE};
 use super::error::{Problem, nearest};
 use super::file_pattern::FilePattern;
+use super::filter::check_filter;
 use super::model::{BucketLocation, FileType, FreeForm, KeyOrder, OnOverwrite, SourceConfig, Start};
 use super::raw::RawSource;
 use super::table::{Table, Word};
@@ -103,6 +104,7 @@ pub(super) fn check_source(
         vendor_object: vendor_object(table, raw)?,
         free_form: free_form(table, raw)?,
         keep_nodata: raw.keep_nodata.as_ref().is_some_and(|keep| *keep.get_ref()),
+        filter: check_filter(table, raw, log_type)?,
         tenantid: table.text("tenantid", &raw.tenantid)?,
         tenant_name: table.text("tenant_name", &raw.tenant_name)?,
         list_page_size: u16::try_from(table.number(

@@ -195,6 +195,7 @@ impl Instance {
                     FileType::Gzip => inflate::FileType::Gzip,
                     FileType::Text => inflate::FileType::Text,
                 },
+                filter: source.config.filter.clone(),
                 decode: DecodeSettings {
                     max_record_bytes: limits.max_record_bytes,
                     keep_nodata: source.config.keep_nodata,

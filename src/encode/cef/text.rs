@@ -27,27 +27,7 @@ pub(super) fn push_said(out: &mut Vec<u8>, raw: &[u8], limit: usize) {
     }
     match json::string_body(raw) {
         Some(body) => out.extend_from_slice(json::unescape(body).as_bytes()),
-        None => push_compact(out, raw, limit),
-    }
-}
-
-/// Appends a valid JSON value without the blanks between its tokens, up to `limit` + 1 bytes.
-fn push_compact(out: &mut Vec<u8>, raw: &[u8], limit: usize) {
-    let (mut in_string, mut escaped) = (false, false);
-    let full = out.len() + limit + 1;
-    for &byte in raw {
-        if out.len() >= full {
-            return;
-        }
-        if in_string || !byte.is_ascii_whitespace() {
-            out.push(byte);
-        }
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = in_string,
-            b'"' => in_string = !in_string,
-            _ => {}
-        }
+        None => json::push_compact(out, raw, limit + 1),
     }
 }
 

@@ -16,7 +16,7 @@ use crate::record::cloudtrail::{FREE_FORM, field};
 use crate::record::{Record, Span, json};
 
 /// Every member that a line may have beside the vendor object.
-pub const MEMBERS: &[&str] = &[
+pub(super) const MEMBERS: &[&str] = &[
     "timestamp",
     "write_time",
     "msg_class",

@@ -54,6 +54,15 @@ pub(super) fn build(log_type: LogType, settings: &EncodeSettings) -> Result<Arc<
     }
 }
 
+/// Every member that a line of the log type may have beside the vendor object; `None` where there
+/// is no mapping.
+pub fn members(log_type: LogType) -> Option<&'static [&'static str]> {
+    match log_type {
+        LogType::CloudTrail => Some(cloudtrail::MEMBERS),
+        LogType::VpcFlow | LogType::Waf | LogType::Jsonl => None,
+    }
+}
+
 /// `msg_class` and the parts of `msg_origin` that differ between log types.
 struct Content {
     msg_class: &'static str,
