@@ -254,7 +254,10 @@ mod tests {
             (CloudTrail, "OU-ID/AWSLogs/OU-ID/*/CloudTrail/us-east-1"),
             (CloudTrail, "AWSLogs/AWSLogs/*/CloudTrail/us-east-1"),
             (VpcFlow, "x/AWSLogs/*/vpcflowlogs/us-gov-west-1"),
+            (VpcFlow, "AWSLogs/111122223333/vpcflowlogs/us-east-1"),
             (VpcFlow, "AWSLogs/OU-ID/*/vpcflowlogs/*"),
+            (VpcFlow, "AWSLogs/o-exampleorgid/*/vpcflowlogs/us-east-1"),
+            (VpcFlow, "OU-ID/AWSLogs/OU-ID/*/vpcflowlogs/eu-west-1"),
             (Waf, "AWSLogs/*/WAFLogs/cloudfront/*"),
             (Waf, "AWSLogs/111122223333/WAFLogs/us-east-1/my_acl-1"),
         ];
@@ -272,6 +275,7 @@ mod tests {
             "AWSLogs/aws-account-id=*/aws-service=vpcflowlogs/aws-region=*",
             "p/AWSLogs/aws-account-id=111122223333/aws-service=vpcflowlogs/aws-region=us-east-1",
             "AWSLogs/*/aws-service=vpcflowlogs/*",
+            "OU-ID/AWSLogs/OU-ID/aws-account-id=*/aws-service=vpcflowlogs/aws-region=us-east-1",
         ] {
             let want = format!("{text}/year={{YYYY}}/month={{mm}}/day={{dd}}");
             assert_eq!(completed(VpcFlow, text), (Some(Layout::VpcFlow), Some(want)));
@@ -297,6 +301,12 @@ mod tests {
             (CloudTrail, "AWSLogs/*/CloudTrail/us-east-1/{YYYY}-{mm}", None),
             (CloudTrail, "AWSLogs/*/CloudTrail/us-east-1/{YYYY}/{m}", None),
             (VpcFlow, "AWSLogs/*/vpcflowlogs/us-east-1/{YYYY}/{mm}/{dd}/{HH}", Some(Layout::VpcFlow)),
+            (
+                VpcFlow,
+                "AWSLogs/aws-account-id=*/aws-service=vpcflowlogs/aws-region=*/year={YYYY}/month={mm}/day={dd}/hour={HH}",
+                Some(Layout::VpcFlow),
+            ),
+            (VpcFlow, "AWSLogs/*/vpcflowlogs/us-east-1/year={YYYY}/month={mm}/day={dd}", None),
             (Waf, "AWSLogs/*/WAFLogs/us-east-1/*/{YYYY}/{mm}/{dd}/{HH}/{MM}", Some(Layout::Waf)),
             (Waf, "AWSLogs/*/WAFLogs/us-east-1/{YYYY}/{mm}/{dd}", None),
         ];
@@ -320,6 +330,7 @@ mod tests {
             ("no AWSLogs", CloudTrail, "trail/111122223333/CloudTrail/us-east-1"),
             ("no account", CloudTrail, "AWSLogs/x/CloudTrail/us-east-1"),
             ("dates before the layout", CloudTrail, "{YYYY}/AWSLogs/*/CloudTrail/us-east-1"),
+            ("half of the Hive form", VpcFlow, "AWSLogs/111122223333/aws-service=vpcflowlogs/us-east-1"),
             ("the web ACL is missing", Waf, "AWSLogs/*/WAFLogs/us-east-1"),
             ("the root", CloudTrail, "/"),
         ];

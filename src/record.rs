@@ -3,8 +3,12 @@
 //! A decoder makes records, filters and encoders read them; nobody builds a tree.
 
 pub mod cloudtrail;
+pub mod columns;
 pub mod json;
 pub mod time;
+pub mod vpcflow;
+
+use columns::{Column, Columns};
 
 /// The kind of log an object holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,7 +48,8 @@ impl LogType {
     pub fn paths(self) -> &'static [&'static str] {
         match self {
             LogType::CloudTrail => cloudtrail::PATHS,
-            LogType::VpcFlow | LogType::Waf | LogType::Jsonl => &[],
+            LogType::VpcFlow => vpcflow::NAMES,
+            LogType::Waf | LogType::Jsonl => &[],
         }
     }
 
@@ -75,12 +80,19 @@ pub struct Field(pub u8);
 pub struct Record<'a> {
     raw: &'a [u8],
     spans: &'a [Span],
+    columns: Option<&'a Columns>,
 }
 
 impl<'a> Record<'a> {
-    /// A record over `raw`; `spans` is indexed by [`Field`].
+    /// A JSON record over `raw`; `spans` is indexed by [`Field`].
     pub fn new(raw: &'a [u8], spans: &'a [Span]) -> Self {
-        Record { raw, spans }
+        Record { raw, spans, columns: None }
+    }
+
+    /// A row of text over `raw`; `spans` is indexed by the place among `columns`, and empty where
+    /// the row has nothing to say (`-`).
+    pub fn of_row(raw: &'a [u8], spans: &'a [Span], columns: &'a Columns) -> Self {
+        Record { raw, spans, columns: Some(columns) }
     }
 
     /// The record's bytes exactly as they stand in the object: valid UTF-8 and, for JSON log
@@ -89,17 +101,70 @@ impl<'a> Record<'a> {
         self.raw
     }
 
-    /// The raw value of a field (a JSON value with its quotes and escapes, `null` included),
-    /// `None` when the record does not have it.
+    /// The raw value of a field, `None` when the record does not have it: a JSON value with its
+    /// quotes and escapes, `null` included; of a row of text the plain value, never `-`.
+    #[inline]
     pub fn get(&self, field: Field) -> Option<&'a [u8]> {
-        let span = self.span(field)?;
-        self.raw.get(span.start as usize..span.end as usize)
+        self.value(self.span(field)?)
     }
 
     /// Where the raw value of a field lies within [`Record::raw`], `None` when the record does
     /// not have it.
+    #[inline]
     pub fn span(&self, field: Field) -> Option<Span> {
-        let span = *self.spans.get(usize::from(field.0))?;
+        let place = match self.columns {
+            None => usize::from(field.0),
+            Some(columns) => columns.place(field)?,
+        };
+        let span = *self.spans.get(place)?;
         (span.start < span.end).then_some(span)
+    }
+
+    /// The columns of the object, `None` for a JSON record: its values are plain text exactly
+    /// when there are columns.
+    pub fn columns(&self) -> Option<&'a Columns> {
+        self.columns
+    }
+
+    /// The columns of a row that have a value, known or not, in the row's order; none for a JSON
+    /// record.
+    pub fn cells(&self) -> impl Iterator<Item = (&'a Column, &'a [u8])> + use<'a> {
+        let record = *self;
+        let columns = self.columns.map(Columns::list).unwrap_or_default();
+        columns
+            .iter()
+            .zip(self.spans)
+            .filter(|(_, span)| span.start < span.end)
+            .filter_map(move |(column, span)| Some((column, record.value(*span)?)))
+    }
+
+    fn value(&self, span: Span) -> Option<&'a [u8]> {
+        self.raw.get(span.start as usize..span.end as usize)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPANS: [Span; 3] =
+        [Span { start: 0, end: 1 }, Span { start: 2, end: 2 }, Span { start: 4, end: 7 }];
+
+    #[test]
+    fn fields_of_rows_are_found_by_their_columns() {
+        let columns = Columns::new(["b", "new", "a"].into_iter(), &["a", "b", "c", "new-too"]).unwrap();
+        let record = Record::of_row(b"1 - xyz", &SPANS, &columns);
+        let got = [0, 1, 2, 3].map(|field| record.get(Field(field)));
+        assert_eq!(got, [Some(&b"xyz"[..]), Some(b"1"), None, None]);
+        let cells: Vec<_> = record.cells().map(|(column, value)| (&*column.name, value)).collect();
+        assert_eq!(cells, [("b", &b"1"[..]), ("a", b"xyz")], "a dash is no value");
+    }
+
+    #[test]
+    fn fields_of_json_are_found_by_their_number() {
+        let record = Record::new(b"1 - xyz", &SPANS);
+        let got = [0, 1, 2, 3].map(|field| record.get(Field(field)));
+        assert_eq!(got, [Some(&b"1"[..]), None, Some(b"xyz"), None]);
+        assert_eq!((record.cells().count(), record.columns()), (0, None));
     }
 }

@@ -203,6 +203,43 @@ async fn an_object_goes_on_after_any_of_its_records() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn flow_rows_go_on_with_the_columns_of_their_header() {
+    let rows = ["10.0.0.1 OK", "- NODATA", "10.0.0.2 OK", "- SKIPDATA", "too many cells", "10.0.0.3 OK"];
+    let (delivered, dropped) = ([1, 1, 2, 2, 2, 3], [1, 3]);
+    let text = format!("srcaddr log-status\n{}\n", rows.join("\n"));
+    let ends: Vec<_> = text.match_indices('\n').map(|(at, _)| at as u64 + 1).skip(1).collect();
+    for passed in 0..=rows.len() {
+        let mut rig = Rig::new(gzip(text.as_bytes()));
+        rig.collector.settings.log_type = LogType::VpcFlow;
+        let resume = passed.checked_sub(1).map(|last| Progress {
+            delivered: delivered[last],
+            dead_letters: u64::from(passed > 4),
+            ..rig.at(passed, ends[last])
+        });
+        let collected = rig.collect(resume).await;
+        assert!(matches!(collected.ending, Ending::Complete), "{passed}: {:?}", collected.ending);
+        let good = rows.iter().enumerate().skip(passed).filter(|(_, row)| row.ends_with("OK"));
+        let want: String = good.map(|(number, row)| format!("{number} {row}\n")).collect();
+        assert_eq!(rig.delivered().await, want, "after {passed}: dropped ones count");
+        let left = |numbers: &[usize]| numbers.iter().filter(|number| **number >= passed).count() as u64;
+        let work = collected.work;
+        assert_eq!((work.dropped, work.dead_letters), (left(&dropped), left(&[4])), "{passed}");
+        let end = Progress { delivered: 3, dead_letters: 1, ..rig.at(6, ends[5]) };
+        assert_eq!(collected.progress, end, "after {passed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn flow_rows_without_data_are_delivered_when_asked_for() {
+    let mut rig = Rig::new("srcaddr log-status\n- NODATA\n10.0.0.2 OK");
+    rig.collector.settings.log_type = LogType::VpcFlow;
+    rig.collector.settings.decode.keep_nodata = true;
+    let collected = rig.collect(None).await;
+    assert_eq!(rig.delivered().await, "0 - NODATA\n1 10.0.0.2 OK\n");
+    assert_eq!((collected.work.records, collected.work.dropped), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_offset_that_is_no_end_of_a_record_is_refused() {
     let elements = records(3, 0);
     let (text, ends) = object(&elements);

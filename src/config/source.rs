@@ -20,17 +20,22 @@ use crate::pattern::PrefixPattern;
 use crate::record::LogType;
 
 /// Top-level fields of an Interflow record that the vendor's object must not replace.
-const INTERFLOW_FIELDS: [&str; 40] = [
+const INTERFLOW_FIELDS: [&str; 53] = [
     "_id",
     "action",
     "appid_name",
     "cloud",
     "cust_id",
+    "direction",
     "dstip",
     "dstip_host",
+    "dstip_original",
     "dstip_type",
     "dstip_version",
     "dstport",
+    "duration",
+    "end_reason",
+    "end_time",
     "engid",
     "engid_name",
     "event",
@@ -45,19 +50,27 @@ const INTERFLOW_FIELDS: [&str; 40] = [
     "login_type",
     "msg_class",
     "msg_origin",
+    "outbytes_total",
+    "outpkts_delta",
     "proto",
+    "proto_name",
     "s3",
     "service",
     "srcip",
     "srcip_host",
+    "srcip_original",
     "srcip_type",
     "srcip_usersid",
     "srcip_username",
     "srcip_version",
     "srcport",
+    "start_time",
+    "tcp_flags_name",
     "tenant_name",
     "tenantid",
     "timestamp",
+    "totalbytes",
+    "totalpackets",
     "user",
     "user_agent",
     "write_time",
@@ -140,8 +153,8 @@ fn log_type(table: &Table, raw: &RawSource) -> Result<LogType, Problem> {
     let value = table.required("log_type", &raw.log_type, "\"cloudtrail\"")?;
     let words = LogType::ALL.map(|log_type| {
         let word = match log_type {
-            LogType::CloudTrail => Word::Means(log_type),
-            LogType::VpcFlow | LogType::Waf | LogType::Jsonl => Word::NotYet,
+            LogType::CloudTrail | LogType::VpcFlow => Word::Means(log_type),
+            LogType::Waf | LogType::Jsonl => Word::NotYet,
         };
         (log_type.word(), word)
     });

@@ -10,6 +10,7 @@ pub mod inflate;
 pub mod scan;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod vpcflow;
 
 use crate::record::{LogType, Record};
 
@@ -95,6 +96,7 @@ impl Default for DecodeSettings {
 pub fn decoder(log_type: LogType, settings: &DecodeSettings) -> Option<Box<dyn Decoder>> {
     match log_type {
         LogType::CloudTrail => Some(Box::new(cloudtrail::CloudTrailDecoder::new(settings.max_record_bytes))),
-        LogType::VpcFlow | LogType::Waf | LogType::Jsonl => None,
+        LogType::VpcFlow => Some(Box::new(vpcflow::VpcFlowDecoder::new(settings))),
+        LogType::Waf | LogType::Jsonl => None,
     }
 }

@@ -125,8 +125,14 @@ fn push_tokens(out: &mut Vec<u8>, tokens: &[u8]) {
     out.extend(tokens.iter().filter(|byte| !byte.is_ascii_whitespace()));
 }
 
-fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
+/// Appends the text of a JSON string, without its quotes.
+pub fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
+    // Most texts need no escape, and to see that without a branch per byte is quick.
+    if !text.iter().fold(false, |found, &byte| found | (byte < b' ') | (byte == b'"') | (byte == b'\\')) {
+        out.extend_from_slice(text);
+        return;
+    }
     let mut copied = 0;
     for (at, &byte) in text.iter().enumerate() {
         if byte >= b' ' && byte != b'"' && byte != b'\\' {

@@ -234,7 +234,7 @@ fn wrong_source_settings_are_named_with_the_way_out() {
             "\"cloudtrial\"",
             &["log_type", "cloudtrial", "did you mean `cloudtrail`"],
         ),
-        ("later log type", "\"cloudtrail\"", "\"vpcflow\"", &["log_type", "not there yet"]),
+        ("later log type", "\"cloudtrail\"", "\"waf\"", &["log_type", "not there yet"]),
         (
             "leading slash",
             "\"AWSLogs/1",

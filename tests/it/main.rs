@@ -23,5 +23,6 @@ mod recheck;
 mod records_docs;
 mod restart;
 mod state;
+mod vpcflow;
 mod world;
 mod write_order;

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use memchr::{memchr, memmem, memrchr};
 
 use super::line::{push_name, push_number, push_object, push_text};
-use super::{Content, Header, InterflowSettings, SettingsError, address, place_id};
+use super::{Content, Header, InterflowSettings, SettingsError, address, place_id, push_place};
 use crate::encode::cloudtrail::{Event, text};
 use crate::encode::{Encoder, Origin};
 use crate::record::cloudtrail::{FREE_FORM, field};
@@ -205,17 +205,6 @@ fn push_surroundings(record: &Record<'_>, out: &mut Vec<u8>) {
     }
     push_object(out, "user_agent", &[("original", text(record, field::USER_AGENT))]);
     push_text(out, "dstip_host", text(record, field::TLS_HOST));
-}
-
-/// Where the record came from.
-fn push_place(origin: &Origin<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b",\"s3\":{\"bucket\":");
-    json::push_string(out, origin.bucket);
-    push_name(out, "key");
-    json::push_string(out, origin.key);
-    push_name(out, "record");
-    push_number(out, i64::try_from(origin.ordinal).unwrap_or(i64::MAX));
-    out.push(b'}');
 }
 
 #[cfg(test)]

@@ -9,12 +9,14 @@
 mod address;
 pub mod cloudtrail;
 pub(super) mod line;
+pub mod vpcflow;
 
 use std::sync::Arc;
 
+use line::{push_name, push_number};
+
 use super::{EncodeSettings, Encoder, Origin, SettingsError};
 use crate::record::{LogType, json};
-use cloudtrail::CloudTrailEncoder;
 
 /// What a user may choose about Interflow lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,12 +48,7 @@ impl Default for InterflowSettings {
 }
 
 pub(super) fn build(log_type: LogType, settings: &EncodeSettings) -> Result<Arc<dyn Encoder>, SettingsError> {
-    match log_type {
-        LogType::CloudTrail => Ok(Arc::new(CloudTrailEncoder::new(&settings.interflow)?)),
-        LogType::VpcFlow | LogType::Waf | LogType::Jsonl => {
-            Err(SettingsError::NoMapping { encoding: "interflow", log_type })
-        }
-    }
+    encoder(log_type, &settings.interflow)
 }
 
 /// Every member that a line of the log type may have beside the vendor object; `None` where there
@@ -59,8 +56,24 @@ pub(super) fn build(log_type: LogType, settings: &EncodeSettings) -> Result<Arc<
 pub fn members(log_type: LogType) -> Option<&'static [&'static str]> {
     match log_type {
         LogType::CloudTrail => Some(cloudtrail::MEMBERS),
-        LogType::VpcFlow | LogType::Waf | LogType::Jsonl => None,
+        LogType::VpcFlow => Some(vpcflow::MEMBERS),
+        LogType::Waf | LogType::Jsonl => None,
     }
+}
+
+/// The encoder of a log type.
+///
+/// # Errors
+///
+/// When the vendor object's name is empty or that of another member of the log type's lines.
+pub fn encoder(log_type: LogType, settings: &InterflowSettings) -> Result<Arc<dyn Encoder>, SettingsError> {
+    Ok(match log_type {
+        LogType::VpcFlow => Arc::new(vpcflow::VpcFlowEncoder::new(settings)?),
+        // The configuration refuses those that are not there yet.
+        LogType::CloudTrail | LogType::Waf | LogType::Jsonl => {
+            Arc::new(cloudtrail::CloudTrailEncoder::new(settings)?)
+        }
+    })
 }
 
 /// `msg_class` and the parts of `msg_origin` that differ between log types.
@@ -119,22 +132,39 @@ impl Header {
     }
 }
 
+/// Where the record came from.
+fn push_place(origin: &Origin<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"s3\":{\"bucket\":");
+    json::push_string(out, origin.bucket);
+    push_name(out, "key");
+    json::push_string(out, origin.key);
+    push_name(out, "record");
+    push_number(out, i64::try_from(origin.ordinal).unwrap_or(i64::MAX));
+    out.push(b'}');
+}
+
 /// An id of a record that has none of its own: the same for the same bucket, key and ordinal in
-/// every run, 32 hexadecimal digits (FNV-1a of 128 bits).
+/// every run, 32 hexadecimal digits (the steps of FNV-1a of 128 bits, taken with eight bytes each).
 pub(super) fn place_id(origin: &Origin<'_>) -> [u8; 32] {
     const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
     const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
-    let ordinal = origin.ordinal.to_be_bytes();
-    // No key or bucket has a NUL, so the parts cannot run into each other.
-    let parts: [&[u8]; 5] = [origin.bucket.as_bytes(), &[0], origin.key.as_bytes(), &[0], &ordinal];
-    let hash = parts
-        .iter()
-        .flat_map(|part| part.iter())
-        .fold(BASIS, |hash, byte| (hash ^ u128::from(*byte)).wrapping_mul(PRIME));
+    let step = |hash: u128, word: u64| (hash ^ u128::from(word)).wrapping_mul(PRIME);
+    let text = |hash: u128, text: &str| {
+        let (words, rest) = text.as_bytes().as_chunks::<8>();
+        let hash = words.iter().fold(hash, |hash, word| step(hash, u64::from_le_bytes(*word)));
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        // With the length, no two texts end in the same steps.
+        step(step(hash, u64::from_le_bytes(last)), text.len() as u64)
+    };
+    let place = text(text(BASIS, origin.bucket), origin.key);
+    let hash = step(place, origin.ordinal);
+    // A product moves upwards what tells places apart: the upper half is mixed into the lower.
+    let hash = (hash ^ hash >> 64).wrapping_mul(PRIME);
     let mut digits = [0; 32];
-    for (at, digit) in digits.iter_mut().enumerate() {
-        let nibble = (hash >> (124 - 4 * at)) as u8 & 15;
-        *digit = b"0123456789abcdef"[usize::from(nibble)];
+    for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(hash.to_be_bytes()) {
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        *pair = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
     }
     digits
 }

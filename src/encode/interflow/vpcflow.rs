@@ -1,0 +1,408 @@
+//! VPC flow rows as Interflow lines.
+//!
+//! A row tells of one direction, so what came back (`inbytes_*`) is never written. What the
+//! normalised fields hold whole is not said twice; every other cell stands under the vendor
+//! object, by its column's name in camel case, as does a value that does not fit its field (an
+//! address that is none, a port that is no number), so that nothing is lost.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use super::line::push_number;
+use super::{Content, Header, InterflowSettings, SettingsError, address, place_id, push_place};
+use crate::encode::{Encoder, Origin};
+use crate::record::vpcflow as field;
+use crate::record::{Field, Record, json};
+
+/// Every member that a line may have beside the vendor object.
+pub(super) const MEMBERS: &[&str] = &[
+    "timestamp",
+    "write_time",
+    "msg_class",
+    "msg_origin",
+    "tenantid",
+    "tenant_name",
+    "engid_name",
+    "_id",
+    "start_time",
+    "end_time",
+    "duration",
+    "srcip",
+    "srcip_type",
+    "srcip_version",
+    "srcip_original",
+    "srcport",
+    "dstip",
+    "dstip_type",
+    "dstip_version",
+    "dstip_original",
+    "dstport",
+    "proto",
+    "proto_name",
+    "outpkts_delta",
+    "totalpackets",
+    "outbytes_total",
+    "totalbytes",
+    "action",
+    "direction",
+    "end_reason",
+    "tcp_flags_name",
+    "s3",
+];
+
+/// Numbers of more digits may not fit 64 bits.
+const MAX_DIGITS: usize = 18;
+/// Seconds of more digits are beyond the year 9999.
+const MAX_TIME_DIGITS: usize = 11;
+
+/// Encodes the rows of a [`VpcFlowDecoder`](crate::decode::vpcflow::VpcFlowDecoder).
+#[derive(Clone, Debug)]
+pub struct VpcFlowEncoder {
+    header: Header,
+}
+
+impl VpcFlowEncoder {
+    /// An encoder with these settings.
+    ///
+    /// # Errors
+    ///
+    /// When the vendor object's name is empty or that of another member.
+    pub fn new(settings: &InterflowSettings) -> Result<Self, SettingsError> {
+        let content = Content { msg_class: "vpcflow", category: "paas" };
+        Ok(VpcFlowEncoder { header: Header::new(&content, settings, MEMBERS)? })
+    }
+}
+
+impl Encoder for VpcFlowEncoder {
+    fn encode(&self, record: &Record<'_>, origin: &Origin<'_>, out: &mut Vec<u8>) {
+        let mut row = Row { record, out, unfit: 0 };
+        row.push_times(&self.header, origin);
+        row.push_address(&SOURCE);
+        row.push_address(&DESTINATION);
+        row.push_protocol();
+        row.push_counts();
+        row.push_verdict();
+        push_place(origin, row.out);
+        row.push_vendor_object(&self.header);
+        row.out.extend_from_slice(b"}\n");
+    }
+}
+
+/// One row on its way to a line.
+struct Row<'r, 'o> {
+    record: &'r Record<'r>,
+    out: &'o mut Vec<u8>,
+    /// Bits of the fields whose values did not fit; they go to the vendor object as texts.
+    unfit: u128,
+}
+
+/// The fields and members of one end of a flow.
+struct End {
+    address: Field,
+    packet_address: Field,
+    port: Field,
+    ip: &'static [u8],
+    ip_type: &'static [u8],
+    ip_version: &'static [u8],
+    original: &'static [u8],
+    port_member: &'static [u8],
+}
+
+const SOURCE: End = End {
+    address: field::SRCADDR,
+    packet_address: field::PKT_SRCADDR,
+    port: field::SRCPORT,
+    ip: b",\"srcip\":\"",
+    ip_type: b"\",\"srcip_type\":\"",
+    ip_version: b",\"srcip_version\":",
+    original: b",\"srcip_original\":\"",
+    port_member: b",\"srcport\":",
+};
+
+const DESTINATION: End = End {
+    address: field::DSTADDR,
+    packet_address: field::PKT_DSTADDR,
+    port: field::DSTPORT,
+    ip: b",\"dstip\":\"",
+    ip_type: b"\",\"dstip_type\":\"",
+    ip_version: b",\"dstip_version\":",
+    original: b",\"dstip_original\":\"",
+    port_member: b",\"dstport\":",
+};
+
+impl<'r> Row<'r, '_> {
+    /// The value of a field as `fit` reads it; one that does not fit is kept for the vendor
+    /// object.
+    #[inline]
+    fn read<T>(&mut self, field: Field, fit: impl FnOnce(&'r [u8]) -> Option<T>) -> Option<T> {
+        let read = fit(self.record.get(field)?);
+        if read.is_none() {
+            self.unfit |= 1 << field.0;
+        }
+        read
+    }
+
+    #[inline]
+    fn push(&mut self, bytes: &[u8]) {
+        self.out.extend_from_slice(bytes);
+    }
+
+    /// Appends `name` and the value; nothing when there is none.
+    #[inline]
+    fn push_member(&mut self, name: &[u8], value: Option<&[u8]>) {
+        if let Some(value) = value {
+            self.push(name);
+            self.push(value);
+        }
+    }
+
+    fn push_times(&mut self, header: &Header, origin: &Origin<'_>) {
+        let start = self.read(field::START, seconds);
+        let end = self.read(field::END, seconds);
+        self.push(b"{\"timestamp\":");
+        match start.or(end) {
+            Some(seconds) => self.push_millis(seconds),
+            None => push_number(self.out, origin.write_time),
+        }
+        self.push(b",\"write_time\":");
+        push_number(self.out, origin.write_time);
+        self.push(&header.common);
+        self.push(b",\"_id\":\"");
+        self.push(&place_id(origin));
+        self.push(b"\"");
+        for (name, time) in [(&b",\"start_time\":"[..], start), (b",\"end_time\":", end)] {
+            if let Some(seconds) = time {
+                self.push(name);
+                self.push_millis(seconds);
+            }
+        }
+        if let (Some(start), Some(end)) = (start.and_then(number), end.and_then(number))
+            && start <= end
+        {
+            self.push(b",\"duration\":");
+            push_number(self.out, (end - start) * 1_000);
+        }
+    }
+
+    /// Appends the milliseconds of the digits of [`seconds`].
+    #[inline]
+    fn push_millis(&mut self, seconds: &[u8]) {
+        self.push(seconds);
+        if seconds != b"0" {
+            self.push(b"000");
+        }
+    }
+
+    #[inline(always)]
+    fn push_address(&mut self, end: &End) {
+        let typed = self.read(end.address, ip);
+        if let Some((text, address)) = typed {
+            self.push(end.ip);
+            self.push(text);
+            self.push(end.ip_type);
+            self.push(address::reach(address).as_bytes());
+            self.push(b"\"");
+        }
+        let version = typed.map(|(_, address)| address::version(address)).or_else(|| self.told_version());
+        if let Some(version) = version {
+            self.push(end.ip_version);
+            self.push(&[b'0' + version]);
+        }
+        let packet = self.record.get(end.packet_address).and_then(ip);
+        if let Some((text, _)) = packet.filter(|(text, _)| self.record.get(end.address) != Some(text)) {
+            self.push(end.original);
+            self.push(text);
+            self.push(b"\"");
+        }
+        let port = self.read(end.port, integer);
+        self.push_member(end.port_member, port);
+    }
+
+    /// The version of the addresses as the row tells it; an EFA row tells none.
+    fn told_version(&self) -> Option<u8> {
+        match self.record.get(field::TYPE)? {
+            b"IPv4" => Some(4),
+            b"IPv6" => Some(6),
+            _ => None,
+        }
+    }
+
+    fn push_protocol(&mut self) {
+        let Some(number) = self.read(field::PROTOCOL, integer) else { return };
+        self.push(b",\"proto\":");
+        self.push(number);
+        self.push(b",\"proto_name\":\"");
+        self.push(protocol_name(number));
+        self.push(b"\"");
+    }
+
+    fn push_counts(&mut self) {
+        let packets = self.read(field::PACKETS, integer);
+        self.push_member(b",\"outpkts_delta\":", packets);
+        self.push_member(b",\"totalpackets\":", packets);
+        let bytes = self.read(field::BYTES, integer);
+        self.push_member(b",\"outbytes_total\":", bytes);
+        self.push_member(b",\"totalbytes\":", bytes);
+    }
+
+    fn push_verdict(&mut self) {
+        match self.record.get(field::ACTION) {
+            Some(b"ACCEPT") => self.push(b",\"action\":\"allow\""),
+            Some(b"REJECT") => self.push(b",\"action\":\"block\""),
+            _ => {}
+        }
+        match self.record.get(field::FLOW_DIRECTION) {
+            Some(b"ingress") => self.push(b",\"direction\":\"inbound\""),
+            Some(b"egress") => self.push(b",\"direction\":\"outbound\""),
+            _ => {}
+        }
+        if let Some(reason) = self.record.get(field::REJECT_REASON) {
+            self.push(b",\"end_reason\":");
+            push_text(self.out, reason);
+        }
+        if let Some(flags) = self.record.get(field::TCP_FLAGS).and_then(number).filter(|flags| *flags > 0) {
+            self.push_flags(flags);
+        }
+    }
+
+    /// The names of the flags, which AWS combines over the whole interval of the row.
+    fn push_flags(&mut self, flags: i64) {
+        const NAMES: [(i64, &[u8]); 6] =
+            [(2, b"SYN"), (16, b"ACK"), (1, b"FIN"), (4, b"RST"), (8, b"PSH"), (32, b"URG")];
+        let mut before: &[u8] = b",\"tcp_flags_name\":\"";
+        for (_, name) in NAMES.iter().filter(|(bit, _)| flags & bit != 0) {
+            self.push(std::mem::replace(&mut before, b"|"));
+            self.push(name);
+        }
+        if before == b"|" {
+            self.push(b"\"");
+        }
+    }
+
+    /// The cells that no normalised field holds whole.
+    fn push_vendor_object(&mut self, header: &Header) {
+        self.push(&header.vendor);
+        self.push(b"{");
+        let mut comma: &[u8] = b"";
+        for (column, value) in self.record.cells() {
+            let kept = column.field.map_or(Kept::Text, kept);
+            if kept == Kept::Unfit && column.field.is_none_or(|field| self.unfit >> field.0 & 1 == 0) {
+                continue;
+            }
+            self.push(comma);
+            self.push(b"\"");
+            self.push(column.member.as_bytes());
+            self.push(b"\":");
+            match kept {
+                Kept::Number if integer(value).is_some() => self.push(value),
+                Kept::Tag => push_text(self.out, &percent_decoded(value)),
+                Kept::Number | Kept::Text | Kept::Unfit => push_text(self.out, value),
+            }
+            comma = b",";
+        }
+        self.push(b"}");
+    }
+}
+
+/// What the vendor object has of a field.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kept {
+    /// Only a value that did not fit its normalised field.
+    Unfit,
+    /// The value as a number, or as a text when it is none.
+    Number,
+    /// The value.
+    Text,
+    /// The value, which is percent-encoded.
+    Tag,
+}
+
+fn kept(field: Field) -> Kept {
+    match field {
+        field::SRCADDR | field::DSTADDR | field::SRCPORT | field::DSTPORT | field::PROTOCOL => Kept::Unfit,
+        field::PACKETS | field::BYTES | field::START | field::END => Kept::Unfit,
+        field::VERSION | field::TCP_FLAGS | field::TRAFFIC_PATH | field::ENCRYPTION_STATUS => Kept::Number,
+        field::PACKETS_LOST_NO_ROUTE
+        | field::PACKETS_LOST_BLACKHOLE
+        | field::PACKETS_LOST_MTU_EXCEEDED
+        | field::PACKETS_LOST_TTL_EXPIRED => Kept::Number,
+        field::INSTANCE_TAG | field::INSTANCE_TAG_2 | field::INTERFACE_TAG => Kept::Tag,
+        field::INTERFACE_TAG_2 | field::ASG_TAG | field::ASG_TAG_2 => Kept::Tag,
+        _ => Kept::Text,
+    }
+}
+
+/// A whole number as JSON writes it, so that it can be copied.
+fn integer(value: &[u8]) -> Option<&[u8]> {
+    let written = value == b"0" || value.first().is_some_and(|first| matches!(first, b'1'..=b'9'));
+    (written && value.len() <= MAX_DIGITS && value.iter().all(u8::is_ascii_digit)).then_some(value)
+}
+
+fn number(value: &[u8]) -> Option<i64> {
+    integer(value).map(|digits| digits.iter().fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0')))
+}
+
+/// The digits of seconds since 1970.
+fn seconds(value: &[u8]) -> Option<&[u8]> {
+    integer(value).filter(|digits| digits.len() <= MAX_TIME_DIGITS)
+}
+
+fn ip(value: &[u8]) -> Option<(&[u8], IpAddr)> {
+    let address = std::str::from_utf8(value).ok()?.parse().ok()?;
+    Some((value, address))
+}
+
+/// The keyword of a protocol number, in small letters (IANA, "Protocol Numbers"); the number
+/// itself for others.
+pub(in crate::encode) fn protocol_name(number: &[u8]) -> &[u8] {
+    match number {
+        b"1" => b"icmp",
+        b"2" => b"igmp",
+        b"4" => b"ipv4",
+        b"6" => b"tcp",
+        b"17" => b"udp",
+        b"41" => b"ipv6",
+        b"47" => b"gre",
+        b"50" => b"esp",
+        b"51" => b"ah",
+        b"58" => b"ipv6-icmp",
+        b"89" => b"ospf",
+        b"103" => b"pim",
+        b"112" => b"vrrp",
+        b"115" => b"l2tp",
+        b"132" => b"sctp",
+        other => other,
+    }
+}
+
+/// What percent-encoded UTF-8 stands for; the value itself when it stands for no text.
+fn percent_decoded(value: &[u8]) -> Cow<'_, [u8]> {
+    if !value.contains(&b'%') {
+        return Cow::Borrowed(value);
+    }
+    let digit = |at: usize| value.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+    let (mut decoded, mut at) = (Vec::with_capacity(value.len()), 0);
+    while let Some(&byte) = value.get(at) {
+        match (byte, digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                decoded.push((high << 4 | low) as u8);
+                at += 3;
+            }
+            _ => {
+                decoded.push(byte);
+                at += 1;
+            }
+        }
+    }
+    if std::str::from_utf8(&decoded).is_ok() { Cow::Owned(decoded) } else { Cow::Borrowed(value) }
+}
+
+/// Appends a text, valid UTF-8, as a JSON string.
+fn push_text(out: &mut Vec<u8>, text: &[u8]) {
+    out.push(b'"');
+    json::push_escaped(out, text);
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests;
