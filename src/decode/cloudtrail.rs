@@ -5,14 +5,18 @@
 //! no record longer than the limit is held. A list element that is no valid record is malformed
 //! and the object goes on; a break in what lies between the records is damage.
 
+use std::sync::LazyLock;
+
 use memchr::memchr;
 
-use super::fields::FieldReader;
+use super::fields::{FieldReader, Paths};
 use super::scan::{Kind, Scan};
 use super::{Damage, Decoder, Step};
 use crate::record::{Record, json};
 
 pub use crate::record::cloudtrail::{PATHS, field};
+
+static FIELDS: LazyLock<Paths> = LazyLock::new(|| Paths::new(PATHS));
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -66,7 +70,9 @@ enum Found {
     Moved,
     /// Nothing yet: the window ends here.
     Starved,
-    /// A list element.
+    /// A list element that is a valid record; its fields are noted.
+    Record { start: usize, end: usize },
+    /// A list element that is to be judged.
     Element { start: usize, end: usize, kind: Kind },
     /// The end of an element that was not held.
     TooLong { length: u64 },
@@ -82,7 +88,7 @@ impl CloudTrailDecoder {
             has_records: false,
             names: Names::default(),
             max_record_bytes: max_record_bytes.clamp(2, u32::MAX as usize),
-            fields: FieldReader::new(PATHS),
+            fields: FieldReader::new(&FIELDS),
             damage: None,
         }
     }
@@ -118,10 +124,7 @@ impl CloudTrailDecoder {
             Place::AfterValue if byte == b'}' => self.close_document(at),
             Place::AfterValue => Err(damage(*at, "expected ',' or '}' after a value")),
             Place::Element { first: true } if byte == b']' => Ok(self.close_list(at)),
-            Place::Element { .. } => match Scan::begin(byte) {
-                Some(scan) => Ok(self.stay_at(Place::Within(scan))),
-                None => Err(damage(*at, "expected a record")),
-            },
+            Place::Element { .. } => self.open_element(&window[*at..], at),
             Place::AfterElement if byte == b',' => Ok(self.move_to(Place::Element { first: false }, at)),
             Place::AfterElement if byte == b']' => Ok(self.close_list(at)),
             Place::AfterElement => Err(damage(*at, "expected ',' or ']' after a record")),
@@ -235,6 +238,23 @@ impl CloudTrailDecoder {
         }
     }
 
+    /// At an element. One that lies whole in the window and is a valid record, as nearly all do
+    /// and are, takes one walk; for any other the end is looked for first.
+    fn open_element(&mut self, rest: &[u8], at: &mut usize) -> Result<Found, Damage> {
+        if let Ok(length) = self.fields.walk(rest)
+            && length <= self.max_record_bytes
+        {
+            let start = *at;
+            *at += length;
+            self.place = Place::AfterElement;
+            return Ok(Found::Record { start, end: *at });
+        }
+        match Scan::begin(rest[0]) {
+            Some(scan) => Ok(self.stay_at(Place::Within(scan))),
+            None => Err(damage(*at, "expected a record")),
+        }
+    }
+
     fn find_element(&mut self, mut scan: Scan, window: &[u8], at: &mut usize) -> Found {
         // A scalar's end shows only in the byte after it, which must fit in the window too.
         let longest = self.max_record_bytes - usize::from(scan.kind() == Kind::Scalar);
@@ -317,6 +337,10 @@ impl Decoder for CloudTrailDecoder {
                 Ok(Found::Moved) => {}
                 Ok(Found::Starved) if eof => return Ok(Step::End),
                 Ok(Found::Starved) => return Ok(Step::More { consumed: at }),
+                Ok(Found::Record { start, end }) => {
+                    let record = Record::new(&window[start..end], self.fields.spans());
+                    return Ok(Step::Record { record, consumed: end });
+                }
                 Ok(Found::Element { start, end, kind }) => {
                     return Ok(self.judge(&window[start..end], kind, end));
                 }

@@ -4,8 +4,11 @@
 //! valid UTF-8, one strict JSON object, and nested at most [`MAX_DEPTH`] deep; any other is
 //! refused with the reason. A step of a path that meets `null` or another type finds nothing.
 
-use memchr::memchr_iter;
+use memchr::{memchr, memchr_iter};
+use serde::de::IgnoredAny;
+use wide::u8x32;
 
+use super::walk::{self, Stop};
 use crate::record::{Span, json};
 
 /// The deepest nesting of a record, the record itself counted. A line holds its record one level
@@ -15,92 +18,271 @@ pub const MAX_DEPTH: usize = 120;
 /// Notes the fields of one log type, record after record.
 #[derive(Clone, Debug)]
 pub struct FieldReader {
-    roots: Vec<Node>,
+    paths: &'static Paths,
     spans: Vec<Span>,
 }
 
+/// The dotted paths of the fields of one log type, made ready for look-up.
+#[derive(Debug)]
+pub struct Paths {
+    roots: Names,
+    /// How many they are.
+    count: usize,
+    /// Spans for each of them and, behind, for the other nodes on the way.
+    spans: usize,
+}
+
+/// The names that the paths have at one place.
+#[derive(Debug)]
+struct Names {
+    nodes: Vec<Node>,
+    /// By [`slot`]: the last node of that slot, counted from 1.
+    slots: [u8; SLOTS],
+    /// Spreads these names best.
+    multiplier: u32,
+}
+
 /// One step of the paths.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Node {
-    name: &'static str,
-    /// Place in the table, where a path ends here.
-    field: Option<usize>,
-    children: Vec<Node>,
+    name: Name,
+    /// Place of its span: that of the path that ends here, or one behind those of all paths.
+    span: usize,
+    children: Names,
+    /// The node before it in the same slot, counted from 1.
+    before: u8,
+}
+
+impl Paths {
+    /// Takes the `paths`, 255 at most; a field's number is its place among them. Worth keeping:
+    /// it costs more than reading a small object.
+    pub fn new(paths: &[&'static str]) -> Self {
+        let (mut roots, mut spans) = (Names::new(), paths.len());
+        for (field, path) in paths.iter().enumerate() {
+            roots.insert(path, field, &mut spans);
+        }
+        roots.spread();
+        Paths { roots, count: paths.len(), spans }
+    }
 }
 
 impl FieldReader {
-    /// A reader of the fields at `paths`; a field's number is its place among them.
-    pub fn new(paths: &[&'static str]) -> Self {
-        let mut roots = Vec::new();
-        for (field, path) in paths.iter().enumerate() {
-            insert(&mut roots, path, field);
-        }
-        FieldReader { roots, spans: vec![Span::default(); paths.len()] }
+    /// A reader of the fields at `paths`.
+    pub fn new(paths: &'static Paths) -> Self {
+        FieldReader { paths, spans: vec![Span::default(); paths.spans] }
     }
 
-    /// Checks `raw`, which must be shorter than 4 GiB, and notes its fields. Of members of one
-    /// name the last counts; names that differ in case are different.
+    /// Walks over the record that begins `bytes`, notes its fields and returns its length. Of
+    /// members of one name the last counts; names that differ in case are different.
+    ///
+    /// # Errors
+    ///
+    /// When the record does not end within `bytes` or is not valid; [`FieldReader::read`] tells
+    /// why, once its end is known.
+    pub fn walk(&mut self, bytes: &[u8]) -> Result<usize, Stop> {
+        self.spans.fill(Span::default());
+        if walk::byte(bytes, 0)? != b'{' {
+            return Err(Stop::Invalid);
+        }
+        let end = note(&self.paths.roots, bytes, 0, MAX_DEPTH, &mut self.spans)?;
+        match std::str::from_utf8(&bytes[..end]) {
+            Ok(_) => Ok(end),
+            Err(_) => Err(Stop::Invalid),
+        }
+    }
+
+    /// Like [`FieldReader::walk`] for a record that is exactly `raw`, shorter than 4 GiB.
     ///
     /// # Errors
     ///
     /// The reason, a lower-case fragment, when `raw` is no valid record.
     pub fn read(&mut self, raw: &[u8]) -> Result<(), String> {
-        self.spans.fill(Span::default());
-        let text = std::str::from_utf8(raw)
-            .map_err(|error| format!("not valid UTF-8 at byte {} of the record", error.valid_up_to()))?;
-        if is_too_deep(raw) {
-            return Err(format!("nested deeper than {MAX_DEPTH} levels"));
+        match self.walk(raw) {
+            Ok(end) if end == raw.len() => Ok(()),
+            _ => Err(explain(raw)),
         }
-        let base = raw.as_ptr() as usize;
-        note(&self.roots, text, base, &mut self.spans).map_err(|error| format!("not valid JSON: {error}"))
     }
 
     /// The spans of the record that was read last, in the order of the paths.
     pub fn spans(&self) -> &[Span] {
-        &self.spans
+        &self.spans[..self.paths.count]
     }
 }
 
-fn insert(nodes: &mut Vec<Node>, path: &'static str, field: usize) {
-    let (name, below) = match path.split_once('.') {
-        Some((name, below)) => (name, Some(below)),
-        None => (path, None),
+/// Slots for the names of one place.
+const SLOTS: usize = 256;
+
+/// The slot of a name: its length and its last bytes tell most names of one place apart.
+#[inline(always)]
+fn slot(name: &[u8], multiplier: u32) -> usize {
+    let end = match name.last_chunk() {
+        Some(end) => u32::from_le_bytes(*end),
+        None => name.iter().fold(0, |end, byte| end << 8 | u32::from(*byte)),
     };
-    let at = nodes.iter().position(|node| node.name == name).unwrap_or_else(|| {
-        nodes.push(Node { name, field: None, children: Vec::new() });
-        nodes.len() - 1
-    });
-    match below {
-        Some(below) => insert(&mut nodes[at].children, below, field),
-        None => nodes[at].field = Some(field),
-    }
+    ((end ^ name.len() as u32).wrapping_mul(multiplier) >> 24) as usize
 }
 
-/// Notes the fields of `object`; `base` is the address of the record's first byte.
-fn note(nodes: &[Node], object: &str, base: usize, spans: &mut [Span]) -> serde_json::Result<()> {
-    json::each_member(object, |name, value| {
-        let Some(node) = nodes.iter().find(|node| json::name_is(name, node.name)) else {
-            return;
+impl Names {
+    fn new() -> Self {
+        Names { nodes: Vec::new(), slots: [0; SLOTS], multiplier: 0 }
+    }
+
+    /// Adds what is missing of `path`; nodes on the way take spans from `next` on.
+    fn insert(&mut self, path: &'static str, field: usize, next: &mut usize) {
+        let (name, below) = match path.split_once('.') {
+            Some((name, below)) => (name, Some(below)),
+            None => (path, None),
         };
-        // A twin before this member may have noted fields that this one does not have.
-        clear(node, spans);
-        if let Some(field) = node.field {
-            let start = value.as_ptr() as usize - base;
-            spans[field] = Span { start: start as u32, end: (start + value.len()) as u32 };
+        let known = self.nodes.iter().position(|node| node.name.text == name);
+        let at = known.unwrap_or_else(|| {
+            *next += 1;
+            self.add(name, *next - 1)
+        });
+        match below {
+            Some(below) => self.nodes[at].children.insert(below, field, next),
+            None => self.nodes[at].span = field,
         }
-        if !node.children.is_empty() && value.starts_with('{') {
-            // Cannot fail: the value was checked as a part of the record.
-            let _ = note(&node.children, value, base, spans);
+    }
+
+    fn add(&mut self, name: &'static str, span: usize) -> usize {
+        self.nodes.push(Node { name: Name::new(name), span, children: Names::new(), before: 0 });
+        self.nodes.len() - 1
+    }
+
+    /// Gives each node its slot, so that as few as can be share one.
+    fn spread(&mut self) {
+        const TRIES: u32 = 500;
+        let taken = |multiplier| {
+            let mut taken = [false; SLOTS];
+            self.nodes.iter().for_each(|node| taken[slot(node.name.text.as_bytes(), multiplier)] = true);
+            taken.iter().filter(|taken| **taken).count()
+        };
+        let multipliers = (0..TRIES).map(|number| (2 * number + 1).wrapping_mul(0x9E37_79B1));
+        self.multiplier = multipliers.max_by_key(|multiplier| taken(*multiplier)).unwrap_or(1);
+        for (at, node) in (1..=u8::MAX).zip(&mut self.nodes) {
+            node.children.spread();
+            node.before =
+                std::mem::replace(&mut self.slots[slot(node.name.text.as_bytes(), self.multiplier)], at);
         }
-    })
+    }
+
+    /// The node of the still escaped name that lies at `start..end`.
+    #[inline(always)]
+    fn find(&self, bytes: &[u8], start: usize, end: usize) -> Option<&Node> {
+        let mut at = self.slots[slot(&bytes[start..end], self.multiplier)];
+        while at > 0 {
+            let node = &self.nodes[usize::from(at) - 1];
+            if node.name.is_at(bytes, start, end) {
+                return Some(node);
+            }
+            at = node.before;
+        }
+        self.find_escaped(&bytes[start..end])
+    }
+
+    fn find_escaped(&self, name: &[u8]) -> Option<&Node> {
+        memchr(b'\\', name)?;
+        let name = json::unescape(name);
+        self.nodes.iter().find(|node| node.name.text == name)
+    }
 }
 
-fn clear(node: &Node, spans: &mut [Span]) {
-    if let Some(field) = node.field {
-        spans[field] = Span::default();
+/// A name, made ready to be compared with bytes of a record at once.
+#[derive(Debug)]
+struct Name {
+    text: &'static str,
+    /// Its bytes, zeros after them.
+    padded: u8x32,
+    /// A bit for each byte after them.
+    after: u32,
+}
+
+impl Name {
+    fn new(text: &'static str) -> Self {
+        let mut padded = [0; 32];
+        for (place, byte) in padded.iter_mut().zip(text.bytes()) {
+            *place = byte;
+        }
+        let after = u32::MAX.checked_shl(text.len() as u32).unwrap_or(0);
+        Name { text, padded: u8x32::new(padded), after }
     }
-    for child in &node.children {
-        clear(child, spans);
+
+    #[inline(always)]
+    fn is_at(&self, bytes: &[u8], start: usize, end: usize) -> bool {
+        if end - start != self.text.len() {
+            return false;
+        }
+        match bytes[start..].first_chunk() {
+            Some(chunk) if self.after != 0 => {
+                u8x32::new(*chunk).simd_eq(self.padded).to_bitmask() | self.after == u32::MAX
+            }
+            _ => &bytes[start..end] == self.text.as_bytes(),
+        }
+    }
+}
+
+/// Notes the fields of the object whose bracket is at `at` and returns the index after it.
+fn note(names: &Names, bytes: &[u8], at: usize, depth: usize, spans: &mut [Span]) -> Result<usize, Stop> {
+    let mut at = walk::blanks(bytes, at + 1);
+    if walk::byte(bytes, at)? == b'}' {
+        return Ok(at + 1);
+    }
+    loop {
+        let (name_end, start) = walk::name(bytes, at)?;
+        let node = names.find(bytes, at + 1, name_end - 1);
+        at = match node {
+            Some(node) => note_value(node, bytes, start, depth - 1, spans)?,
+            None => walk::value(bytes, start, depth - 1)?,
+        };
+        at = walk::blanks(bytes, at);
+        match walk::byte(bytes, at)? {
+            b',' => at = walk::blanks(bytes, at + 1),
+            b'}' => return Ok(at + 1),
+            _ => return Err(Stop::Invalid),
+        }
+    }
+}
+
+#[inline(always)]
+fn note_value(
+    node: &Node,
+    bytes: &[u8],
+    start: usize,
+    depth: usize,
+    spans: &mut [Span],
+) -> Result<usize, Stop> {
+    if spans[node.span] != Span::default() {
+        // A twin before this member may have noted fields that this one does not have.
+        clear(&node.children, spans);
+    }
+    let end = match walk::byte(bytes, start)? {
+        b'{' if depth > 0 && !node.children.nodes.is_empty() => {
+            note(&node.children, bytes, start, depth, spans)?
+        }
+        _ => walk::value(bytes, start, depth)?,
+    };
+    spans[node.span] = Span { start: start as u32, end: end as u32 };
+    Ok(end)
+}
+
+fn clear(names: &Names, spans: &mut [Span]) {
+    for node in &names.nodes {
+        spans[node.span] = Span::default();
+        clear(&node.children, spans);
+    }
+}
+
+/// Why `raw` is no valid record.
+fn explain(raw: &[u8]) -> String {
+    if let Err(error) = std::str::from_utf8(raw) {
+        return format!("not valid UTF-8 at byte {} of the record", error.valid_up_to());
+    }
+    if is_too_deep(raw) {
+        return format!("nested deeper than {MAX_DEPTH} levels");
+    }
+    match serde_json::from_slice::<IgnoredAny>(raw) {
+        Err(error) => format!("not valid JSON: {error}"),
+        Ok(_) => "not valid JSON: no object".to_owned(),
     }
 }
 
@@ -129,9 +311,11 @@ fn is_too_deep(raw: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
 
-    const PATHS: &[&str] = &["a", "b.c", "b", "b.d.e"];
+    static PATHS: LazyLock<Paths> = LazyLock::new(|| Paths::new(&["a", "b.c", "b", "b.d.e"]));
 
     fn values<'a>(reader: &FieldReader, raw: &'a str) -> Vec<&'a str> {
         reader.spans().iter().map(|span| &raw[span.start as usize..span.end as usize]).collect()
@@ -160,7 +344,7 @@ mod tests {
             ("escaped name", r#"{"\u0061":1,"b":{"\u0063":2}}"#, ["1", "2", r#"{"\u0063":2}"#, ""]),
             ("half a surrogate pair", r#"{"\ud800":"\ud800","a":"\udfff"}"#, [r#""\udfff""#, "", "", ""]),
         ] {
-            let mut reader = FieldReader::new(PATHS);
+            let mut reader = FieldReader::new(&PATHS);
             assert_eq!(reader.read(raw.as_bytes()), Ok(()), "{name}");
             assert_eq!(values(&reader, raw), want, "{name}");
         }
@@ -168,7 +352,7 @@ mod tests {
 
     #[test]
     fn a_record_leaves_nothing_to_the_next() {
-        let mut reader = FieldReader::new(PATHS);
+        let mut reader = FieldReader::new(&PATHS);
         reader.read(br#"{"a":1,"b":{"c":2}}"#).unwrap();
         reader.read(b"{}").unwrap();
         assert!(reader.spans().iter().all(|span| *span == Span::default()));
@@ -191,7 +375,7 @@ mod tests {
             ("two objects", b"{}{}", "not valid JSON"),
             ("nothing", b"", "not valid JSON"),
         ] {
-            let refused = FieldReader::new(PATHS).read(raw).unwrap_err();
+            let refused = FieldReader::new(&PATHS).read(raw).unwrap_err();
             assert!(refused.starts_with(reason), "{name}: {refused}");
         }
     }
@@ -209,7 +393,7 @@ mod tests {
             ("a million levels", lists(1_000_000), true),
             ("wide, and brackets in strings", flat, false),
         ] {
-            assert_eq!(FieldReader::new(PATHS).read(raw.as_bytes()).is_err(), deep, "{name}");
+            assert_eq!(FieldReader::new(&PATHS).read(raw.as_bytes()).is_err(), deep, "{name}");
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod scan;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod vpcflow;
+pub mod walk;
 
 use crate::record::{LogType, Record};
 

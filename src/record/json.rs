@@ -10,6 +10,7 @@ use std::fmt;
 use memchr::{memchr, memchr2, memchr2_iter};
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
+use wide::u8x16;
 
 /// The still escaped text of a raw JSON string; `None` for every other value.
 pub fn string_body(raw: &[u8]) -> Option<&[u8]> {
@@ -128,18 +129,12 @@ fn push_tokens(out: &mut Vec<u8>, tokens: &[u8]) {
 /// Appends the text of a JSON string, without its quotes.
 pub fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
-    // Most texts need no escape, and to see that without a branch per byte is quick.
-    if !text.iter().fold(false, |found, &byte| found | (byte < b' ') | (byte == b'"') | (byte == b'\\')) {
-        out.extend_from_slice(text);
-        return;
-    }
-    let mut copied = 0;
-    for (at, &byte) in text.iter().enumerate() {
-        if byte >= b' ' && byte != b'"' && byte != b'\\' {
-            continue;
-        }
-        out.extend_from_slice(&text[copied..at]);
-        copied = at + 1;
+    let mut at = 0;
+    loop {
+        let end = plain_end(text, at);
+        out.extend_from_slice(&text[at..end]);
+        let Some(&byte) = text.get(end) else { return };
+        at = end + 1;
         match byte {
             b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
             b'\n' => out.extend_from_slice(b"\\n"),
@@ -152,7 +147,37 @@ pub fn push_escaped(out: &mut Vec<u8>, text: &[u8]) {
             }
         }
     }
-    out.extend_from_slice(&text[copied..]);
+}
+
+/// The index of the first quote, backslash or control character of `text` at or after `at`, which
+/// is where plain text within a JSON string ends; its length when there is none.
+#[inline(always)]
+pub fn plain_end(text: &[u8], mut at: usize) -> usize {
+    while let Some(block) = text.get(at..).and_then(<[u8]>::first_chunk) {
+        let plain = plain_bytes(block);
+        if plain < BLOCK {
+            return at + plain;
+        }
+        at += BLOCK;
+    }
+    while text.get(at).is_some_and(|byte| !matches!(byte, b'"' | b'\\' | ..b' ')) {
+        at += 1;
+    }
+    at
+}
+
+/// Bytes looked at together.
+const BLOCK: usize = 16;
+
+/// How many bytes stand before the first quote, backslash or control character.
+#[inline(always)]
+fn plain_bytes(block: &[u8; BLOCK]) -> usize {
+    let bytes = u8x16::new(*block);
+    let quotes = bytes.simd_eq(u8x16::splat(b'"'));
+    let backslashes = bytes.simd_eq(u8x16::splat(b'\\'));
+    let controls = bytes.min(u8x16::splat(b' ' - 1)).simd_eq(bytes);
+    let found = (quotes | backslashes | controls).to_bitmask();
+    (found | 1 << BLOCK).trailing_zeros() as usize
 }
 
 /// Appends a valid JSON value without the blanks and line breaks between its tokens, and of a

@@ -1,6 +1,7 @@
 //! Appends members to a line, without a tree and without copies in between.
 
 /// Appends a whole number.
+#[inline(always)]
 pub(in crate::encode) fn push_number(out: &mut Vec<u8>, number: i64) {
     let mut digits = [0; 20];
     let mut at = digits.len();
@@ -21,8 +22,10 @@ pub(in crate::encode) fn push_number(out: &mut Vec<u8>, number: i64) {
 
 /// Appends `,"name":"body"`; nothing for `None`. `name` needs no escapes, `body` is escaped
 /// already.
+#[inline(always)]
 pub(super) fn push_text(out: &mut Vec<u8>, name: &str, body: Option<&[u8]>) {
     let Some(body) = body else { return };
+    out.reserve(name.len() + body.len() + 6);
     push_name(out, name);
     out.push(b'"');
     out.extend_from_slice(body);
@@ -30,6 +33,7 @@ pub(super) fn push_text(out: &mut Vec<u8>, name: &str, body: Option<&[u8]>) {
 }
 
 /// Appends `,"name":`.
+#[inline(always)]
 pub(super) fn push_name(out: &mut Vec<u8>, name: &str) {
     out.extend_from_slice(b",\"");
     out.extend_from_slice(name.as_bytes());
@@ -37,6 +41,7 @@ pub(super) fn push_name(out: &mut Vec<u8>, name: &str) {
 }
 
 /// Appends `,"name":{…}` with the members that have a body; nothing when none has.
+#[inline(always)]
 pub(super) fn push_object(out: &mut Vec<u8>, name: &str, members: &[(&str, Option<&[u8]>)]) {
     if members.iter().all(|(_, body)| body.is_none()) {
         return;

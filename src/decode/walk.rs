@@ -1,0 +1,297 @@
+//! Walks over JSON values by their grammar (RFC 8259): where do they end, and are they valid?
+//!
+//! In: bytes that begin with a value. Out: the index after it. Every token is checked, so what a
+//! walk passes is valid JSON once its bytes are known to be UTF-8. A walk keeps nothing: bytes
+//! that end within the value are walked again when there are more.
+
+use crate::record::json;
+
+/// Why a walk did not reach the end of its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The bytes end within the value.
+    Starved,
+    /// The bytes are no JSON, or nested too deep.
+    Invalid,
+}
+
+/// The index after the value whose first byte is at `at`; at most `depth` brackets are open in it
+/// at a time, 128 at most.
+pub fn value(bytes: &[u8], at: usize, depth: usize) -> Result<usize, Stop> {
+    match byte(bytes, at)? {
+        b'"' => string(bytes, at),
+        b'{' | b'[' => container(bytes, at, depth),
+        _ => scalar(bytes, at),
+    }
+}
+
+/// The byte at `at`.
+pub fn byte(bytes: &[u8], at: usize) -> Result<u8, Stop> {
+    bytes.get(at).copied().ok_or(Stop::Starved)
+}
+
+/// The index of the first byte at or after `at` that is no blank.
+#[inline(always)]
+pub fn blanks(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\t' | b'\n' | b'\r') = bytes.get(at) {
+        at += 1;
+    }
+    at
+}
+
+/// The index after the string whose opening quote is at `at`.
+#[inline(always)]
+pub fn string(bytes: &[u8], at: usize) -> Result<usize, Stop> {
+    let mut at = at + 1;
+    loop {
+        at = json::plain_end(bytes, at);
+        match byte(bytes, at)? {
+            b'"' => return Ok(at + 1),
+            b'\\' => at = escape(bytes, at)?,
+            _ => return Err(Stop::Invalid),
+        }
+    }
+}
+
+/// The index after the name whose opening quote is at `at`, and that of its member's value.
+#[inline(always)]
+pub fn name(bytes: &[u8], at: usize) -> Result<(usize, usize), Stop> {
+    if byte(bytes, at)? != b'"' {
+        return Err(Stop::Invalid);
+    }
+    let end = string(bytes, at)?;
+    let colon = blanks(bytes, end);
+    match byte(bytes, colon)? {
+        b':' => Ok((end, blanks(bytes, colon + 1))),
+        _ => Err(Stop::Invalid),
+    }
+}
+
+/// The index after the object or list whose bracket is at `at`.
+fn container(bytes: &[u8], mut at: usize, depth: usize) -> Result<usize, Stop> {
+    // one bit for each open bracket, the innermost lowest: 1 for an object
+    let (mut objects, mut open) = (0_u128, 0);
+    loop {
+        // at the first byte of a value
+        let opening = byte(bytes, at)?;
+        match opening {
+            b'"' => at = string(bytes, at)?,
+            b'{' | b'[' if open == depth.min(128) => return Err(Stop::Invalid),
+            b'{' => {
+                at = blanks(bytes, at + 1);
+                if byte(bytes, at)? == b'}' {
+                    at += 1;
+                } else {
+                    (objects, open) = (objects << 1 | 1, open + 1);
+                    at = name(bytes, at)?.1;
+                    continue;
+                }
+            }
+            b'[' => {
+                at = blanks(bytes, at + 1);
+                if byte(bytes, at)? == b']' {
+                    at += 1;
+                } else {
+                    (objects, open) = (objects << 1, open + 1);
+                    continue;
+                }
+            }
+            _ => at = scalar(bytes, at)?,
+        }
+        // after a value
+        loop {
+            if open == 0 {
+                return Ok(at);
+            }
+            at = blanks(bytes, at);
+            match (byte(bytes, at)?, objects & 1) {
+                (b',', 1) => {
+                    at = name(bytes, blanks(bytes, at + 1))?.1;
+                    break;
+                }
+                (b',', _) => {
+                    at = blanks(bytes, at + 1);
+                    break;
+                }
+                (b'}', 1) | (b']', 0) => (objects, open, at) = (objects >> 1, open - 1, at + 1),
+                _ => return Err(Stop::Invalid),
+            }
+        }
+    }
+}
+
+/// The index after the number or word at `at`. That it ends there shows in the next byte, which
+/// is judged by what follows a value.
+fn scalar(bytes: &[u8], at: usize) -> Result<usize, Stop> {
+    match byte(bytes, at)? {
+        b't' => word(bytes, at, b"true"),
+        b'f' => word(bytes, at, b"false"),
+        b'n' => word(bytes, at, b"null"),
+        b'-' => whole(bytes, at + 1),
+        _ => whole(bytes, at),
+    }
+}
+
+fn word(bytes: &[u8], at: usize, word: &[u8]) -> Result<usize, Stop> {
+    let rest = &bytes[at..];
+    if rest.starts_with(word) {
+        Ok(at + word.len())
+    } else if word.starts_with(rest) {
+        Err(Stop::Starved)
+    } else {
+        Err(Stop::Invalid)
+    }
+}
+
+/// A number from its first digit on.
+fn whole(bytes: &[u8], at: usize) -> Result<usize, Stop> {
+    let mut at = match byte(bytes, at)? {
+        b'0' => at + 1,
+        _ => digits(bytes, at)?,
+    };
+    if byte(bytes, at)? == b'.' {
+        at = digits(bytes, at + 1)?;
+    }
+    if matches!(byte(bytes, at)?, b'e' | b'E') {
+        at += 1;
+        at += usize::from(matches!(byte(bytes, at)?, b'+' | b'-'));
+        at = digits(bytes, at)?;
+    }
+    Ok(at)
+}
+
+/// One digit at least.
+fn digits(bytes: &[u8], at: usize) -> Result<usize, Stop> {
+    let count = bytes[at.min(bytes.len())..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+    byte(bytes, at + count)?;
+    if count == 0 { Err(Stop::Invalid) } else { Ok(at + count) }
+}
+
+/// The index after the escape whose backslash is at `at`.
+fn escape(bytes: &[u8], at: usize) -> Result<usize, Stop> {
+    match byte(bytes, at + 1)? {
+        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(at + 2),
+        b'u' => {
+            let code = bytes.get(at + 2..at + 6).ok_or(Stop::Starved)?;
+            if code.iter().all(u8::is_ascii_hexdigit) { Ok(at + 6) } else { Err(Stop::Invalid) }
+        }
+        _ => Err(Stop::Invalid),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde::de::IgnoredAny;
+
+    use super::*;
+
+    /// Where serde_json finds the end of the value that begins `text`.
+    fn oracle(text: &str) -> Option<usize> {
+        let mut values = serde_json::Deserializer::from_str(text).into_iter::<IgnoredAny>();
+        values.next()?.ok()?;
+        Some(values.byte_offset())
+    }
+
+    #[test]
+    fn ends_are_found() {
+        for (name, text, want) in [
+            ("object", r#"{"a":{"b":"}"}},"#, Ok(15)),
+            ("empty ones", "{\"a\" : [ ] ,\n\"b\":{\t}}]", Ok(21)),
+            ("list", r#"[[1,-0.5e+7],"]",true,false,null]}"#, Ok(33)),
+            ("string", r#""a\\\"\u00e9/" "#, Ok(14)),
+            ("number", "10.25E-3,", Ok(8)),
+            ("zero", "0]", Ok(1)),
+            ("word", "null]", Ok(4)),
+            ("long string", r#""0123456789abcdef0123456789abcdef","#, Ok(34)),
+            ("cut object", "{\"a\":{}", Err(Stop::Starved)),
+            ("cut name", "{\"a", Err(Stop::Starved)),
+            ("cut before the colon", "{\"a\" ", Err(Stop::Starved)),
+            ("cut escape", "\"a\\", Err(Stop::Starved)),
+            ("cut code", "\"\\u12", Err(Stop::Starved)),
+            ("cut number", "123", Err(Stop::Starved)),
+            ("cut fraction", "1.", Err(Stop::Starved)),
+            ("cut exponent", "1e", Err(Stop::Starved)),
+            ("cut word", "tru", Err(Stop::Starved)),
+            ("nothing", "", Err(Stop::Starved)),
+            ("leading zero", "[01]", Err(Stop::Invalid)),
+            ("no digit", "[-]", Err(Stop::Invalid)),
+            ("no fraction", "[1.]", Err(Stop::Invalid)),
+            ("no exponent", "[1e+]", Err(Stop::Invalid)),
+            ("plus", "[+1]", Err(Stop::Invalid)),
+            ("comma at the end of a list", "[1,]", Err(Stop::Invalid)),
+            ("comma at the end of an object", "{\"a\":1,}", Err(Stop::Invalid)),
+            ("comma for a colon", "{\"a\",1}", Err(Stop::Invalid)),
+            ("a number for a name", "{1:1}", Err(Stop::Invalid)),
+            ("no comma", "[1 2]", Err(Stop::Invalid)),
+            ("mixed brackets", "[{\"a\":[}]", Err(Stop::Invalid)),
+            ("odd word", "[nul]", Err(Stop::Invalid)),
+            ("odd escape", r#""\x""#, Err(Stop::Invalid)),
+            ("odd code", r#""\u12g4""#, Err(Stop::Invalid)),
+            ("line break in a string", "\"a\nb\"", Err(Stop::Invalid)),
+            ("NUL in a long string", "\"0123456789abcdef0123456\0\"", Err(Stop::Invalid)),
+        ] {
+            assert_eq!(value(text.as_bytes(), 0, 100), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        for (levels, depth, fits) in [(5, 5, true), (6, 5, false), (128, 200, true), (129, 200, false)] {
+            assert_eq!(value(nested(levels).as_bytes(), 0, depth).is_ok(), fits, "{levels} of {depth}");
+        }
+    }
+
+    /// Texts that are JSON, or nearly.
+    fn texts() -> impl Strategy<Value = String> {
+        let token = prop_oneof![
+            4 => prop::sample::select(vec!["{", "}", "[", "]", ",", ":", " ", "\n", "\"a\"", "\"\"", "{\"b\":"]).prop_map(str::to_owned),
+            2 => prop::sample::select(vec!["0", "-1", "1.5", "2e9", "1E-", "00", ".5", "true", "null", "fals"]).prop_map(str::to_owned),
+            1 => "\"([a-z\\\\\"/\u{1}\u{1f} é]|\\\\n|\\\\u00[0-9a-g]{2}){0,40}\"",
+        ];
+        let soup = prop::collection::vec(token, 0..30).prop_map(|tokens| tokens.concat());
+        let leaf = prop_oneof![
+            any::<Option<bool>>().prop_map(|value| serde_json::json!(value)),
+            any::<f64>().prop_map(|value| serde_json::json!(value)),
+            "\\PC{0,60}".prop_map(|value| serde_json::json!(value)),
+        ];
+        let valid = leaf.prop_recursive(6, 60, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(|values| serde_json::json!(values)),
+                prop::collection::btree_map("[a-z\"\\\\ü]{0,20}", inner, 0..6)
+                    .prop_map(|members| serde_json::json!(members)),
+            ]
+        });
+        let valid = (valid, any::<bool>()).prop_map(|(value, pretty)| match pretty {
+            true => format!("{value:#}"),
+            false => value.to_string(),
+        });
+        // one character changed
+        let damaged =
+            (valid.clone(), any::<prop::sample::Index>(), any::<char>()).prop_map(|(text, at, by)| {
+                let at = at.index(text.chars().count().max(1));
+                text.chars().enumerate().map(|(n, char)| if n == at { by } else { char }).collect()
+            });
+        prop_oneof![soup, valid, damaged]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+        #[test]
+        fn a_walk_passes_what_serde_json_takes(text in texts()) {
+            let text = format!("[{text}]");
+            prop_assert_eq!(value(text.as_bytes(), 0, 100).ok(), oracle(&text));
+        }
+
+        #[test]
+        fn a_cut_value_is_starved(text in texts(), cut in any::<prop::sample::Index>()) {
+            let text = format!("[{text}]");
+            if let Ok(end) = value(text.as_bytes(), 0, 100) {
+                let cut = cut.index(end);
+                prop_assert_eq!(value(&text.as_bytes()[..cut], 0, 100), Err(Stop::Starved));
+            }
+        }
+    }
+}
