@@ -4,9 +4,14 @@
 
 pub mod cloudtrail;
 pub mod columns;
+mod fields;
 pub mod json;
 pub mod time;
 pub mod vpcflow;
+pub mod waf;
+pub mod walk;
+
+pub(crate) use fields::fields;
 
 use columns::{Column, Columns};
 
@@ -49,7 +54,8 @@ impl LogType {
         match self {
             LogType::CloudTrail => cloudtrail::PATHS,
             LogType::VpcFlow => vpcflow::NAMES,
-            LogType::Waf | LogType::Jsonl => &[],
+            LogType::Waf => waf::PATHS,
+            LogType::Jsonl => &[],
         }
     }
 

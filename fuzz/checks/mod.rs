@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod gzip;
+pub mod json_lines;
 pub mod pattern;
 pub mod splitter;
 pub mod state;

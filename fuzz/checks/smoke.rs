@@ -3,13 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{config, gzip, pattern, splitter, state};
+use super::{config, gzip, json_lines, pattern, splitter, state};
 
 /// The check, the least number of its seeds, and whether fixtures are inputs of it too.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 5] = [
+const TARGETS: [Target; 6] = [
     ("splitter", splitter::check),
+    ("json_lines", json_lines::check),
     ("gzip", gzip::check),
     ("pattern", pattern::check),
     ("state", state::check),
@@ -79,5 +80,6 @@ fn every_fixture_holds() {
         let _ =
             std::io::Read::read_to_end(&mut flate2::read::MultiGzDecoder::new(&stored[..]), &mut inflated);
         splitter::check(&inflated);
+        json_lines::check(&inflated);
     }
 }

@@ -8,7 +8,7 @@ use super::model::{Compression, Config, Limits, SinkConfig, SinkType, SourceConf
 use super::overlap::overlapping_sources;
 use super::raw::{RawConfig, RawLimits, RawSink, Set};
 use super::source::check_source;
-use super::table::{Table, Word};
+use super::table::Table;
 use super::texts::Texts;
 use super::tree::source_label;
 use crate::encode::cef::{CefSettings, DOMAIN_KEYS, Outcome};
@@ -107,7 +107,7 @@ fn sink(
         "type",
         &sink.sink_type,
         SinkType::File,
-        &[("file", Word::Means(SinkType::File)), ("stdout", Word::Means(SinkType::Stdout))],
+        &[("file", SinkType::File), ("stdout", SinkType::Stdout)],
     )?;
     let path = match sink_type {
         SinkType::File => {
@@ -120,17 +120,13 @@ fn sink(
             None
         }
     };
-    let words: Vec<_> = ENCODINGS.iter().map(|encoding| (encoding.word, Word::Means(encoding))).collect();
+    let words: Vec<_> = ENCODINGS.iter().map(|encoding| (encoding.word, encoding)).collect();
     let encoder = table.word("encoder", &sink.encoder, &ENCODINGS[0], &words)?;
     let compression = table.word(
         "compression",
         &sink.compression,
         Compression::None,
-        &[
-            ("none", Word::Means(Compression::None)),
-            ("gzip", Word::Means(Compression::Gzip)),
-            ("zstd", Word::Means(Compression::Zstd)),
-        ],
+        &[("none", Compression::None), ("gzip", Compression::Gzip), ("zstd", Compression::Zstd)],
     )?;
     let keep_age = match &sink.keep_age {
         Some(age) => Some(table.one_duration("keep_age", age, MINUTE)?),
@@ -171,8 +167,8 @@ fn cef(table: &Table, sink: &RawSink, encoder: &Encoding) -> Result<CefSettings,
         }
     }
     let default = CefSettings::default();
-    let keys = DOMAIN_KEYS.map(|key| (key, Word::Means(key)));
-    let outcomes = Outcome::ALL.map(|outcome| (outcome.word(), Word::Means(outcome)));
+    let keys = DOMAIN_KEYS.map(|key| (key, key));
+    let outcomes = Outcome::ALL.map(|outcome| (outcome.word(), outcome));
     Ok(CefSettings {
         device_domain_key: table.word(
             "device_domain_key",

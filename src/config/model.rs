@@ -229,6 +229,10 @@ pub struct SourceConfig {
     pub free_form: FreeForm,
     /// Whether flow rows with log status NODATA or SKIPDATA are kept.
     pub keep_nodata: bool,
+    /// Request headers of WAF records whose values are hidden.
+    pub mask_headers: Vec<String>,
+    /// Where a `jsonl` record tells its time: a dotted path.
+    pub timestamp_field: Option<String>,
     /// Which records are kept.
     pub filter: Filter,
     /// Stellar Cyber tenant id.

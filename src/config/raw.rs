@@ -87,6 +87,8 @@ pub(super) struct RawSource {
     pub vendor_object: Set<String>,
     pub free_form: Set<String>,
     pub keep_nodata: Set<bool>,
+    pub mask_headers: Set<Vec<Spanned<String>>>,
+    pub timestamp_field: Set<String>,
     pub tenantid: Set<String>,
     pub tenant_name: Set<String>,
     pub list_page_size: Set<u64>,

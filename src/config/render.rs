@@ -91,6 +91,9 @@ struct ShownSource {
     vendor_object: String,
     free_form: &'static str,
     keep_nodata: bool,
+    mask_headers: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp_field: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tenantid: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -253,6 +256,8 @@ fn shown_source(source: &SourceConfig) -> ShownSource {
             FreeForm::String => "string",
         },
         keep_nodata: source.keep_nodata,
+        mask_headers: source.mask_headers.clone(),
+        timestamp_field: source.timestamp_field.clone(),
         tenantid: source.tenantid.clone(),
         tenant_name: source.tenant_name.clone(),
         list_page_size: source.list_page_size,

@@ -7,6 +7,7 @@
 pub mod cloudtrail;
 pub mod fields;
 pub mod inflate;
+pub mod json_lines;
 pub mod scan;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -14,6 +15,7 @@ pub mod vpcflow;
 pub mod walk;
 
 use crate::record::{LogType, Record};
+use json_lines::JsonLinesDecoder;
 
 /// What a decoder found at the start of the window. `consumed` counts the bytes of the window
 /// that are done with; a record's bytes lie within them.
@@ -98,6 +100,11 @@ pub fn decoder(log_type: LogType, settings: &DecodeSettings) -> Option<Box<dyn D
     match log_type {
         LogType::CloudTrail => Some(Box::new(cloudtrail::CloudTrailDecoder::new(settings.max_record_bytes))),
         LogType::VpcFlow => Some(Box::new(vpcflow::VpcFlowDecoder::new(settings))),
-        LogType::Waf | LogType::Jsonl => None,
+        LogType::Waf => {
+            Some(Box::new(JsonLinesDecoder::new(&json_lines::WAF_FIELDS, settings.max_record_bytes)))
+        }
+        LogType::Jsonl => {
+            Some(Box::new(JsonLinesDecoder::new(&json_lines::NO_FIELDS, settings.max_record_bytes)))
+        }
     }
 }

@@ -1,12 +1,8 @@
 //! What a CloudTrail record says, whatever the form it is written in.
 
+use super::text;
 use crate::record::cloudtrail::field;
-use crate::record::{Field, Record, json, time};
-
-/// A text field that says something, still escaped.
-pub(super) fn text<'a>(record: &Record<'a>, field: Field) -> Option<&'a [u8]> {
-    json::filled_string(record.get(field)?)
-}
+use crate::record::{Record, json, time};
 
 /// What kind of event it is, and how it went.
 pub(super) struct Event<'a> {

@@ -3,12 +3,13 @@
 pub mod cef;
 mod cloudtrail;
 pub mod interflow;
+pub mod mask;
 pub mod raw;
 
 use std::fmt;
 use std::sync::Arc;
 
-use crate::record::{LogType, Record};
+use crate::record::{Field, LogType, Record, json};
 use cef::CefSettings;
 use interflow::InterflowSettings;
 
@@ -29,6 +30,11 @@ pub struct Origin<'a> {
 pub trait Encoder: Send + Sync {
     /// Appends exactly one line for `record` to `out`, ending in the only newline of it.
     fn encode(&self, record: &Record<'_>, origin: &Origin<'_>, out: &mut Vec<u8>);
+}
+
+/// A text field of a JSON record that says something, still escaped.
+fn text<'a>(record: &Record<'a>, field: Field) -> Option<&'a [u8]> {
+    json::filled_string(record.get(field)?)
 }
 
 /// A form that records can be written in.

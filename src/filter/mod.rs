@@ -11,7 +11,7 @@ use std::net::IpAddr;
 
 use regex::Regex;
 
-use crate::record::{Record, json};
+use crate::record::Record;
 pub use network::Network;
 pub use path::FieldPath;
 
@@ -86,8 +86,7 @@ impl Rule {
 
 impl Condition {
     fn holds(&self, record: &Record<'_>) -> bool {
-        let value = self.field.value(record);
-        let Some(text) = value.and_then(json::text) else {
+        let Some(text) = self.field.text(record) else {
             return matches!(self.test, Test::Exists(false));
         };
         match &self.test {

@@ -1,5 +1,6 @@
 //! Where in a record a condition looks.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::record::{Field, LogType, Record, json};
@@ -37,13 +38,16 @@ impl FieldPath {
         whole.then(|| FieldPath { path: path.to_owned(), field, below })
     }
 
-    /// The raw value of the field in a record.
-    pub(super) fn value<'a>(&self, record: &Record<'a>) -> Option<&'a [u8]> {
+    /// The text of the field in a record; `None` where it is absent or `null`.
+    pub(super) fn text<'a>(&self, record: &Record<'a>) -> Option<Cow<'a, str>> {
         let value = match self.field {
             Some(field) => record.get(field)?,
             None => record.raw(),
         };
-        self.below.iter().try_fold(value, |value, step| json::member(value, step))
+        if record.columns().is_some() {
+            return Some(String::from_utf8_lossy(value));
+        }
+        json::text(self.below.iter().try_fold(value, |value, step| json::member(value, step))?)
     }
 }
 

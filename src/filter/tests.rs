@@ -1,7 +1,9 @@
 //! Conditions, rules and filters on single records.
 
+use std::sync::LazyLock;
+
 use super::*;
-use crate::decode::fields::FieldReader;
+use crate::decode::fields::{FieldReader, Paths};
 use crate::record::LogType;
 
 const RECORD: &str = r#"{"eventName":"Desc\u0072ibe","readOnly":true,"sourceIPAddress":"10.1.2.3",
@@ -9,7 +11,8 @@ const RECORD: &str = r#"{"eventName":"Desc\u0072ibe","readOnly":true,"sourceIPAd
     "requestParameters":{"bucketName":"b","n": 12,"list":[1, "x"],"none":null}}"#;
 
 fn with_record<T>(raw: &str, look: impl FnOnce(&Record<'_>) -> T) -> T {
-    let mut reader = FieldReader::new(LogType::CloudTrail.paths());
+    static FIELDS: LazyLock<Paths> = LazyLock::new(|| Paths::new(LogType::CloudTrail.paths()));
+    let mut reader = FieldReader::new(&FIELDS);
     reader.read(raw.as_bytes()).unwrap();
     look(&Record::new(raw.as_bytes(), reader.spans()))
 }

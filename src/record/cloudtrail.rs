@@ -3,29 +3,7 @@
 //! Names and places are those of the CloudTrail record contents (eventVersion 1.11), of Insights
 //! events and of aggregated events.
 
-use super::Field;
-
-/// Numbers the fields in the order of the table.
-macro_rules! fields {
-    ($($name:ident = $path:literal,)*) => {
-        /// The dotted path of each field, indexed by [`Field`](crate::record::Field).
-        pub const PATHS: &[&str] = &[$($path),*];
-
-        /// The fields by name.
-        pub mod field {
-            use crate::record::Field;
-
-            #[allow(non_camel_case_types, clippy::upper_case_acronyms, reason = "only numbers the fields")]
-            #[repr(u8)]
-            enum Number { $($name),* }
-
-            $(
-                #[doc = concat!("`", $path, "`")]
-                pub const $name: Field = Field(Number::$name as u8);
-            )*
-        }
-    };
-}
+use super::{Field, fields};
 
 fields! {
     EVENT_VERSION = "eventVersion",

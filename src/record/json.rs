@@ -111,7 +111,7 @@ pub fn push_as_string(out: &mut Vec<u8>, raw: &[u8]) {
 }
 
 /// The length of the string that begins `raw`, quotes included; all of `raw` when it is cut.
-fn string_length(raw: &[u8]) -> usize {
+pub(super) fn string_length(raw: &[u8]) -> usize {
     let mut at = 1;
     while let Some(found) = raw.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
         if raw[at + found] == b'"' {
@@ -245,7 +245,12 @@ pub fn member<'a>(object: &'a [u8], name: &str) -> Option<&'a [u8]> {
 
 /// Whether a still escaped member name is `name`; case counts.
 pub fn name_is(escaped: &str, name: &str) -> bool {
-    escaped == name || (memchr(b'\\', escaped.as_bytes()).is_some() && unescape(escaped.as_bytes()) == name)
+    body_is(escaped.as_bytes(), name)
+}
+
+/// Whether a still escaped string body stands for `text`; case counts.
+pub fn body_is(body: &[u8], text: &str) -> bool {
+    body == text.as_bytes() || (memchr(b'\\', body).is_some() && unescape(body) == text)
 }
 
 /// Calls `visit` with the still escaped name and the raw value of each member of a JSON object,

@@ -82,6 +82,8 @@ impl Source {
         let interflow = InterflowSettings {
             vendor_object: config.vendor_object.clone(),
             free_form_as_strings: config.free_form == FreeForm::String,
+            mask_headers: config.mask_headers.clone(),
+            timestamp_field: config.timestamp_field.clone(),
             tenantid: config.tenantid.clone(),
             tenant_name: config.tenant_name.clone(),
             engid_name: Some(whole.instance.clone()),

@@ -92,6 +92,43 @@ fn a_known_layout_is_completed_and_keeps_floors() {
 }
 
 #[test]
+fn each_log_type_has_its_files_and_settings() {
+    let of = |log_type: &str, extra: &str| {
+        good(&with(extra).replace("\"cloudtrail\"", &format!("\"{log_type}\""))).sources.remove(0)
+    };
+    let waf = of("waf", "");
+    for (key, want) in [
+        (
+            "AWSLogs/1/WAFLogs/cloudfront/a/2026/01/31/10/05/1_waflogs_cloudfront_a_20260131T1005Z_0a1b.log.gz",
+            true,
+        ),
+        ("mirror/1_waflogs_cloudfront_a_20260131T1005Z_0a1b.log", true),
+        ("2026/01/31/10/aws-waf-logs-acme-1-2026-01-31-10-04-00-01234567-89ab-cdef-0123-456789abcdef", true),
+        (
+            "2026/01/31/10/aws-waf-logs-acme-1-2026-01-31-10-04-00-01234567-89ab-cdef-0123-456789abcdef.gz",
+            true,
+        ),
+        (
+            "2026/01/31/10/aws-waf-logs-acme-1-2026-01-31-10-04-00-01234567-89ab-cdef-0123-456789abcdef.parquet",
+            false,
+        ),
+        ("AWSLogs/1/WAFLogs/", false),
+        ("aws-waf-logs-acme/readme.txt", false),
+    ] {
+        assert_eq!(waf.file_pattern.is_match(key), want, "{key}");
+    }
+    assert_eq!(waf.mask_headers, ["Authorization", "Cookie", "X-Amz-Security-Token", "Set-Cookie"]);
+    assert_eq!(of("waf", "mask_headers = []").mask_headers, [] as [&str; 0]);
+    assert_eq!(of("waf", "mask_headers = [\"X-Api-Key\"]").mask_headers, ["X-Api-Key"]);
+
+    let jsonl = of("jsonl", "timestamp_field = \"a.b\"");
+    assert!(jsonl.file_pattern.is_match("any/key"));
+    assert_eq!((jsonl.timestamp_field.as_deref(), jsonl.layout), (Some("a.b"), None));
+    let config = good(&with("").replace("\"cloudtrail\"", "\"jsonl\""));
+    assert!(config.warnings[0].contains("timestamp_field"), "{:?}", config.warnings);
+}
+
+#[test]
 fn values_are_read_in_all_their_forms() {
     let config = good(&with(
         "recurrence = \"15 m\"\nstart = 2026-01-31\nlateness = \"0M\"\ntimezone = \"Europe/Berlin\"\nenabled = false",
@@ -234,7 +271,6 @@ fn wrong_source_settings_are_named_with_the_way_out() {
             "\"cloudtrial\"",
             &["log_type", "cloudtrial", "did you mean `cloudtrail`"],
         ),
-        ("later log type", "\"cloudtrail\"", "\"waf\"", &["log_type", "not there yet"]),
         (
             "leading slash",
             "\"AWSLogs/1",
@@ -289,6 +325,12 @@ fn wrong_source_settings_are_named_with_the_way_out() {
         ("wrong word", "key_order = \"tim\"", &["key_order", "did you mean `time`"]),
         ("wrong age", "recheck = [\"1D\", \"soon\"]", &["recheck", "soon", "column 18"]),
         ("empty vendor object", "vendor_object = \"\"", &["vendor_object"]),
+        (
+            "no header",
+            "mask_headers = [\"Cookie\", \"a b\"]",
+            &["mask_headers", "\"a b\"", "names of headers"],
+        ),
+        ("time of CloudTrail", "timestamp_field = \"eventTime\"", &["timestamp_field", "log_type", "jsonl"]),
         (
             "taken vendor object",
             "vendor_object = \"msg_class\"",

@@ -48,7 +48,7 @@ fn cef_keys_are_those_of_the_code() {
 #[test]
 fn interflow_fields_are_those_of_the_code() {
     for log_type in LogType::ALL {
-        let Some(members) = interflow::members(log_type) else { continue };
+        let members = interflow::members(log_type);
         let rows = section("Interflow", title(log_type)).into_iter().filter(|line| line.starts_with("| `"));
         let page: Vec<_> = rows.filter_map(|row| row.split('`').nth(1)).collect();
         assert_eq!(page, members, "{log_type:?}");

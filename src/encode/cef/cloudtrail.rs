@@ -5,7 +5,8 @@
 
 use super::text::push_said;
 use super::{Context, Form, Header, Mapping, Outcome, Row, place_id};
-use crate::encode::cloudtrail::{Event, text};
+use crate::encode::cloudtrail::Event;
+use crate::encode::text;
 use crate::record::cloudtrail::field;
 use crate::record::{Field, Record, json};
 

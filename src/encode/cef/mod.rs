@@ -7,6 +7,8 @@
 
 pub mod cloudtrail;
 mod text;
+pub mod vpcflow;
+pub mod waf;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -91,6 +93,10 @@ enum Form {
     Domain,
     /// A time in epoch milliseconds.
     Time,
+    /// Seconds of the epoch, written as milliseconds.
+    Seconds,
+    /// A whole number that is not negative and fits 64 bits, as it is written.
+    Integer,
     /// A number, as it is written; it may stand in a text.
     Number,
     /// An IPv4 address.
@@ -168,7 +174,9 @@ pub(super) fn build(log_type: LogType, settings: &EncodeSettings) -> Result<Arc<
 pub fn mapping(log_type: LogType) -> Option<&'static Mapping> {
     match log_type {
         LogType::CloudTrail => Some(&cloudtrail::MAPPING),
-        LogType::VpcFlow | LogType::Waf | LogType::Jsonl => None,
+        LogType::VpcFlow => Some(&vpcflow::MAPPING),
+        LogType::Waf => Some(&waf::MAPPING),
+        LogType::Jsonl => None,
     }
 }
 
@@ -204,9 +212,10 @@ impl Row {
         match self.form {
             Form::Own(push) => push(record, context, out),
             form => {
+                let plain = record.columns().is_some();
                 let values = self.from.iter().filter_map(|field| record.get(*field));
                 for raw in values {
-                    form.push(raw, self.limit, out);
+                    form.push(raw, plain, self.limit, out);
                     if out.len() > start {
                         break;
                     }
@@ -228,49 +237,51 @@ impl Row {
 
 impl Form {
     /// Appends what the form makes of a raw value, not yet cut or escaped; nothing when the value
-    /// is not of the form.
-    fn push(self, raw: &[u8], limit: usize, out: &mut Vec<u8>) {
+    /// is not of the form. `plain` tells a text as it is from a JSON value.
+    fn push(self, raw: &[u8], plain: bool, limit: usize, out: &mut Vec<u8>) {
         if let Form::Text | Form::Domain = self {
-            return push_said(out, raw, limit);
+            return match plain {
+                true => out.extend_from_slice(raw),
+                false => push_said(out, raw, limit),
+            };
         }
-        let Some(text) = json::filled_string(raw) else {
-            if let Form::Number = self {
-                push_double(raw, out);
-            }
-            return;
-        };
+        // What has other forms is short and has no escapes.
+        let text = if plain { raw } else { json::filled_string(raw).unwrap_or(raw) };
+        let number = || std::str::from_utf8(text).ok()?.parse::<i64>().ok().filter(|number| *number >= 0);
         let address = || std::str::from_utf8(text).ok()?.parse::<IpAddr>().ok();
         let internal = text.starts_with(b"AWS Internal");
+        let is_text = plain || json::filled_string(raw).is_some();
         let fits = match self {
             Form::Time => {
-                if let Some(millis) = time::epoch_millis(text) {
-                    push_number(out, millis);
-                }
-                false
+                time::epoch_millis(text).into_iter().for_each(|millis| push_number(out, millis));
+                return;
             }
-            Form::Number => {
-                push_double(text, out);
-                false
+            Form::Seconds => {
+                let millis = number().and_then(|seconds| seconds.checked_mul(1_000));
+                millis.into_iter().for_each(|millis| push_number(out, millis));
+                return;
             }
+            Form::Integer => number().is_some(),
+            Form::Number => is_double(text),
             Form::Ipv4 => address().is_some_and(|address| address.is_ipv4()),
             Form::Ipv6 => address().is_some_and(|address| address.is_ipv6()),
-            Form::Host => !internal && address().is_none(),
-            Form::Service => internal,
+            Form::Host => is_text && !internal && address().is_none(),
+            Form::Service => is_text && internal,
             Form::Text | Form::Domain | Form::Own(_) => false,
         };
-        if fits {
+        if fits && plain {
+            out.extend_from_slice(raw);
+        } else if fits {
             push_said(out, raw, limit);
         }
     }
 }
 
-/// Appends a decimal number as it is written (`1.10` stays `1.10`); nothing for other texts.
-fn push_double(text: &[u8], out: &mut Vec<u8>) {
-    let plain = |byte: &u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'-');
-    let number = std::str::from_utf8(text).ok().filter(|text| text.bytes().all(|byte| plain(&byte)));
-    if number.is_some_and(|number| number.parse::<f64>().is_ok_and(f64::is_finite)) {
-        out.extend_from_slice(text);
-    }
+/// Whether a text is a decimal number (`1.10`, but not `1e3` or `inf`).
+fn is_double(text: &[u8]) -> bool {
+    let plain = text.iter().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-'));
+    let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<f64>().ok());
+    plain && number.is_some_and(f64::is_finite)
 }
 
 #[cfg(test)]

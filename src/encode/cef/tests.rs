@@ -39,6 +39,7 @@ fn each_row_of_the_table() {
             "deviceCustomDate1=1383354388000 deviceCustomDate1Label=creationDate",
         ),
         ("cfp1", r#"{"eventVersion":"1.10"}"#, "cfp1=1.10 cfp1Label=eventVersion"),
+        ("cfp1 of a number", r#"{"eventVersion":1.05}"#, "cfp1=1.05 cfp1Label=eventVersion"),
         (
             "cs1",
             "{\"requestParameters\":{ \"a=b\" :\n[\"x\\\\\"] }}",
@@ -244,4 +245,59 @@ fn keys_stand_once_and_are_letters_and_digits() {
         keys.dedup();
         assert_eq!(keys.len(), count);
     }
+}
+
+/// The line of the first record of an object, each log type by its own decoder.
+fn line_of(log_type: LogType, object: &str) -> String {
+    let mut decoder = crate::decode::decoder(log_type, &crate::decode::DecodeSettings::default()).unwrap();
+    let encoder = build(log_type, &EncodeSettings::default()).unwrap();
+    let mut out = Vec::new();
+    for_each_record(&mut *decoder, object.as_bytes(), |record| encoder.encode(record, &ORIGIN, &mut out))
+        .unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn flow_rows() {
+    let names = "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end \
+                 action vpc-id subnet-id instance-id flow-direction reject-reason";
+    for (name, row, want) in [
+        (
+            "accepted",
+            "5 111122223333 eni-1 10.0.0.1 198.51.100.7 443 50000 6 20 4249 1418530010 1418530070 ACCEPT vpc-1 subnet-1 i-1 egress -",
+            "CEF:0|Amazon|VPC Flow Logs|5|ACCEPT|Flow accepted|3|rt=1418530070000 start=1418530010000 end=1418530070000 \
+             act=ACCEPT src=10.0.0.1 spt=443 dst=198.51.100.7 dpt=50000 proto=tcp out=4249 cn1=20 cn1Label=packets \
+             deviceDirection=1 deviceExternalId=eni-1 duid=111122223333 cs1=vpc-1 cs1Label=vpc-id cs2=subnet-1 \
+             cs2Label=subnet-id cs3=i-1 cs3Label=instance-id devicePayloadId=",
+        ),
+        (
+            "rejected, IPv6",
+            "8 - - 2001:db8::1 2001:db8::2 - - 58 1 64 1418530010 - REJECT - - - ingress BPA",
+            "CEF:0|Amazon|VPC Flow Logs|8|REJECT|Flow rejected|5|rt=1418530010000 start=1418530010000 act=REJECT \
+             c6a2=2001:db8::1 c6a2Label=Source IPv6 Address c6a3=2001:db8::2 c6a3Label=Destination IPv6 Address \
+             proto=ipv6-icmp out=64 cn1=1 cn1Label=packets deviceDirection=0 reason=BPA devicePayloadId=",
+        ),
+    ] {
+        let line = line_of(LogType::VpcFlow, &format!("{names}\n{row}\n"));
+        assert!(line.starts_with(want), "{name}: {line}");
+    }
+}
+
+#[test]
+fn waf_records() {
+    let record = |id: &str| {
+        format!(
+            r#"{{"timestamp":1576280412771,"formatVersion":1,"webaclId":"arn:x","terminatingRuleId":"R|1","terminatingRuleType":"REGULAR","action":"BLOCK","httpSourceName":"ALB","labels":[{{"name":"a:b"}},{{"name":"c"}}],"httpRequest":{{"clientIp":"192.0.2.1","scheme":"https","headers":[{{"name":"Host","value":"h.example"}},{{"name":"user-agent","value":"curl/7"}},{{"name":"Cookie","value":"secret"}}],"uri":"/a","args":"b=c","httpMethod":"GET","requestId":"{id}"}}}}"#
+        )
+    };
+    let line = line_of(LogType::Waf, &record("r-1"));
+    let want = "CEF:0|Amazon|AWS WAF|1|R\\|1|BLOCK R\\|1|5|rt=1576280412771 act=BLOCK src=192.0.2.1 \
+                request=https://h.example/a?b\\=c requestMethod=GET requestClientApplication=curl/7 dhost=h.example \
+                cs1=arn:x cs1Label=webaclId cs2=a:b,c cs2Label=labels cs3=ALB cs3Label=httpSourceName externalId=r-1 \
+                reason=REGULAR devicePayloadId=";
+    assert!(line.starts_with(want), "{line}");
+    assert!(!line.contains("secret"), "{line}");
+    let long = "x".repeat(41);
+    let line = line_of(LogType::Waf, &record(&long));
+    assert!(line.contains(&format!(" deviceExternalId={long} ")) && !line.contains(" externalId="), "{line}");
 }

@@ -20,14 +20,14 @@ pub(super) const EXTENSION: Escapes = |byte| match byte {
 };
 
 /// Appends what a raw JSON value says: a string's text, any other value in compact form, nothing
-/// for a blank one. Of a long value at least `limit` + 1 bytes.
+/// for a blank one. Of a long value at least `limit` + 1 bytes; 0 is no limit.
 pub(super) fn push_said(out: &mut Vec<u8>, raw: &[u8], limit: usize) {
     if json::is_blank(raw) {
         return;
     }
     match json::string_body(raw) {
         Some(body) => out.extend_from_slice(json::unescape(body).as_bytes()),
-        None => json::push_compact(out, raw, limit + 1),
+        None => json::push_compact(out, raw, if limit == 0 { usize::MAX } else { limit + 1 }),
     }
 }
 

@@ -4,13 +4,12 @@
 //! normalised fields beside it are copies of its values, still escaped. Events of Insights and
 //! aggregated events, which sum up many calls, have no outcome of their own, so none is written.
 
-use std::net::IpAddr;
-
 use memchr::{memchr, memmem, memrchr};
 
-use super::line::{push_name, push_number, push_object, push_text};
-use super::{Content, Header, InterflowSettings, SettingsError, address, place_id, push_place};
-use crate::encode::cloudtrail::{Event, text};
+use super::line::{push_nested, push_object, push_text};
+use super::{Content, Header, InterflowSettings, SettingsError, place_id, push_srcip};
+use crate::encode::cloudtrail::Event;
+use crate::encode::text;
 use crate::encode::{Encoder, Origin};
 use crate::record::cloudtrail::{FREE_FORM, field};
 use crate::record::{Record, Span, json};
@@ -71,7 +70,6 @@ impl CloudTrailEncoder {
     }
 
     fn push_original(&self, record: &Record<'_>, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.header.vendor);
         let raw = record.raw();
         let mut copied = 0;
         if self.free_form_as_strings {
@@ -95,16 +93,12 @@ impl CloudTrailEncoder {
 impl Encoder for CloudTrailEncoder {
     fn encode(&self, record: &Record<'_>, origin: &Origin<'_>, out: &mut Vec<u8>) {
         let event = Event::new(record);
-        out.extend_from_slice(b"{\"timestamp\":");
-        push_number(out, event.time.unwrap_or(origin.write_time));
-        push_name(out, "write_time");
-        push_number(out, origin.write_time);
-        out.extend_from_slice(&self.header.common);
+        self.header.begin(event.time, origin, out);
         push_source(record, out);
         push_user(record, out);
         push_event(&event, origin, out);
         push_surroundings(record, out);
-        push_place(origin, out);
+        self.header.push_place(origin, out);
         self.push_original(record, out);
         out.extend_from_slice(b"}\n");
     }
@@ -114,12 +108,7 @@ fn push_source(record: &Record<'_>, out: &mut Vec<u8>) {
     let Some(source) = text(record, field::SOURCE_IP_ADDRESS) else {
         return;
     };
-    if let Some(ip) = std::str::from_utf8(source).ok().and_then(|text| text.parse::<IpAddr>().ok()) {
-        push_text(out, "srcip", Some(source));
-        push_text(out, "srcip_type", Some(address::reach(ip).as_bytes()));
-        push_name(out, "srcip_version");
-        push_number(out, address::version(ip).into());
-    } else if !source.starts_with(b"AWS Internal") {
+    if !push_srcip(source, out) && !source.starts_with(b"AWS Internal") {
         // A service's host name; "AWS Internal" names no host.
         push_text(out, "srcip_host", Some(source));
     }
@@ -194,15 +183,10 @@ fn push_surroundings(record: &Record<'_>, out: &mut Vec<u8>) {
     let account = [field::RECIPIENT_ACCOUNT_ID, field::USER_ACCOUNT_ID, field::ACCOUNT_ID]
         .into_iter()
         .find_map(|field| text(record, field));
-    if region.is_some() || account.is_some() {
-        push_name(out, "cloud");
-        let open = out.len();
+    push_nested(out, "cloud", |out| {
         push_text(out, "region", region);
         push_object(out, "account", &[("id", account)]);
-        // The comma before the first member becomes the brace.
-        out[open] = b'{';
-        out.push(b'}');
-    }
+    });
     push_object(out, "user_agent", &[("original", text(record, field::USER_AGENT))]);
     push_text(out, "dstip_host", text(record, field::TLS_HOST));
 }
