@@ -130,7 +130,7 @@ async fn sweep(args: &Args, step: &Step, folder: &Path) -> anyhow::Result<Cost> 
     let first = first_midnight()? + step.at;
     let clock = StoryClock(Arc::new(Mutex::new(first)));
     let bucket = bucket(args, first)?;
-    let source = Source::new(&config.sources[0], &config.instance)?.over(Arc::new(bucket.clone()));
+    let source = Source::new(&config.sources[0], &config)?.over(Arc::new(bucket.clone()));
     let options = Options {
         clock: Arc::new(clock.clone()),
         adopt_state: false,

@@ -1,4 +1,4 @@
-//! One object: get → inflate → split → encode → committer; and on again where it was left.
+//! One object: get → inflate → split → filter → encode → committer; and on again where it was left.
 //!
 //! Records are handed over in order. Whatever ends the object early — a cut body, damage, a
 //! stop — what was handed over is described by its progress, and the next try begins after it.
@@ -25,7 +25,8 @@ use crate::decode::{self, DecodeSettings, Decoder, Step};
 use crate::encode::{Encoder, Origin};
 use crate::failpoint;
 use crate::failure::{self, Class, Failure};
-use crate::record::LogType;
+use crate::filter::Filter;
+use crate::record::{LogType, Record};
 use crate::retry::Backoff;
 use crate::sink::dead_letter::{self, DeadLetter};
 use crate::state::{Progress, SourceKey};
@@ -57,6 +58,8 @@ pub struct CollectSettings {
     pub file_type: FileType,
     /// What becomes of long records, and of those that a rule may leave out.
     pub decode: DecodeSettings,
+    /// Which records go on.
+    pub filter: Filter,
     /// Bounds of inflation.
     pub inflate: InflateLimits,
     /// Waits between the GETs of one object.
@@ -109,7 +112,7 @@ pub struct Collected {
 }
 
 /// Work done for one object in this run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Work {
     /// GET requests.
     pub gets: u32,
@@ -117,6 +120,8 @@ pub struct Work {
     pub records: u64,
     /// Records left out by rule.
     pub dropped: u64,
+    /// Records left out by the user's filters, by the numbers of [`Filter::name`].
+    pub filtered: Vec<u64>,
     /// Records sent to the dead-letter file.
     pub dead_letters: u64,
     /// Bytes of bodies.
@@ -125,6 +130,15 @@ pub struct Work {
     pub inflated: u64,
     /// Bytes handed to the sink.
     pub written: u64,
+}
+
+impl Work {
+    fn leave_out(&mut self, rule: usize) {
+        if self.filtered.len() <= rule {
+            self.filtered.resize(rule + 1, 0);
+        }
+        self.filtered[rule] += 1;
+    }
 }
 
 /// Why an attempt ended before the object did.
@@ -367,15 +381,10 @@ impl Run<'_> {
         let consumed = match step {
             Step::Record { record, consumed } => {
                 if at.pass(consumed, resume)? {
-                    self.progress.delivered += 1;
-                    self.work.records += 1;
-                    let origin = Origin {
-                        bucket: &self.object.bucket,
-                        key: &self.object.key,
-                        ordinal: at.ordinal - 1,
-                        write_time: self.write_time,
-                    };
-                    self.collector.encoder.encode(&record, &origin, &mut self.records);
+                    match self.collector.settings.filter.leaves_out(&record) {
+                        Some(rule) => self.work.leave_out(rule),
+                        None => self.encode(&record, at.ordinal - 1),
+                    }
                     self.progress.ordinal = at.ordinal;
                     self.progress.offset = at.offset;
                 }
@@ -418,6 +427,18 @@ impl Run<'_> {
         };
         window.consume(consumed);
         Ok(Next::Record)
+    }
+
+    fn encode(&mut self, record: &Record<'_>, ordinal: u64) {
+        self.progress.delivered += 1;
+        self.work.records += 1;
+        let origin = Origin {
+            bucket: &self.object.bucket,
+            key: &self.object.key,
+            ordinal,
+            write_time: self.write_time,
+        };
+        self.collector.encoder.encode(record, &origin, &mut self.records);
     }
 
     async fn hand_over(&mut self) -> Result<(), CommitError> {

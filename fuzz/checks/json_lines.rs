@@ -3,8 +3,7 @@
 use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
-use s3sweep::decode::WAF;
-use s3sweep::decode::json_lines::JsonLinesDecoder;
+use s3sweep::decode::json_lines::{JsonLinesDecoder, WAF_FIELDS};
 use s3sweep::decode::testing::{for_each_record, split_all, split_in_chunks};
 use s3sweep::encode::interflow::{InterflowSettings, encoder};
 use s3sweep::encode::{Encoder, Origin};
@@ -18,7 +17,7 @@ use super::Numbers;
 pub fn check(data: &[u8]) {
     let mut numbers = Numbers::of(data);
     for max_record_bytes in [1 << 20, 2 + numbers.below(80)] {
-        let new = || JsonLinesDecoder::new(&WAF, max_record_bytes);
+        let new = || JsonLinesDecoder::new(&WAF_FIELDS, max_record_bytes);
         let whole = split_all(&mut new(), data);
         for longest in [1, 2 + numbers.below(40), 2 + numbers.below(4_000)] {
             let chunks = std::iter::repeat_with(|| 1 + numbers.below(longest)).take(data.len());

@@ -12,6 +12,7 @@ mod check;
 mod error;
 mod file_pattern;
 mod files;
+mod filter;
 mod model;
 mod names;
 mod overlap;

@@ -9,9 +9,10 @@ use super::access::check_access;
 use super::check::{DAY, HOUR, MINUTE};
 use super::error::{Problem, nearest};
 use super::file_pattern::FilePattern;
+use super::filter::check_filter;
 use super::model::{BucketLocation, FileType, FreeForm, KeyOrder, OnOverwrite, SourceConfig, Start};
 use super::raw::RawSource;
-use super::table::{Table, Word};
+use super::table::Table;
 use super::texts::Texts;
 use super::units::parse_start;
 use crate::layout;
@@ -127,6 +128,7 @@ pub(super) fn check_source(
         keep_nodata: raw.keep_nodata.as_ref().is_some_and(|keep| *keep.get_ref()),
         mask_headers: mask_headers(table, raw)?,
         timestamp_field: timestamp_field(table, raw, &name, log_type, warnings)?,
+        filter: check_filter(table, raw, log_type)?,
         tenantid: table.text("tenantid", &raw.tenantid)?,
         tenant_name: table.text("tenant_name", &raw.tenant_name)?,
         list_page_size: u16::try_from(table.number(
@@ -160,12 +162,7 @@ fn name(table: &Table, raw: &RawSource) -> Result<String, Problem> {
 
 fn log_type(table: &Table, raw: &RawSource) -> Result<LogType, Problem> {
     let value = table.required("log_type", &raw.log_type, "\"cloudtrail\"")?;
-    let words = LogType::ALL.map(|log_type| {
-        let word = match log_type {
-            LogType::CloudTrail | LogType::VpcFlow | LogType::Waf | LogType::Jsonl => Word::Means(log_type),
-        };
-        (log_type.word(), word)
-    });
+    let words = LogType::ALL.map(|log_type| (log_type.word(), log_type));
     table.one_word("log_type", value, &words)
 }
 
@@ -199,7 +196,7 @@ fn key_order(
         "key_order",
         &raw.key_order,
         default,
-        &[("time", Word::Means(KeyOrder::Time)), ("none", Word::Means(KeyOrder::None))],
+        &[("time", KeyOrder::Time), ("none", KeyOrder::None)],
     )?;
     match &raw.key_order {
         Some(value) if order == KeyOrder::Time && !pattern.is_range() && wildcard_among_dates(pattern) => {
@@ -278,11 +275,7 @@ fn file_pattern(table: &Table, raw: &RawSource, log_type: LogType) -> Result<Fil
 }
 
 fn file_type(table: &Table, raw: &RawSource) -> Result<FileType, Problem> {
-    let words = [
-        ("auto", Word::Means(FileType::Auto)),
-        ("gzip", Word::Means(FileType::Gzip)),
-        ("text", Word::Means(FileType::Text)),
-    ];
+    let words = [("auto", FileType::Auto), ("gzip", FileType::Gzip), ("text", FileType::Text)];
     table.word("file_type", &raw.file_type, FileType::Auto, &words)
 }
 
@@ -319,13 +312,12 @@ fn recheck(table: &Table, raw: &RawSource) -> Result<Vec<Duration>, Problem> {
 }
 
 fn on_overwrite(table: &Table, raw: &RawSource) -> Result<OnOverwrite, Problem> {
-    let words =
-        [("ignore", Word::Means(OnOverwrite::Ignore)), ("collect", Word::Means(OnOverwrite::Collect))];
+    let words = [("ignore", OnOverwrite::Ignore), ("collect", OnOverwrite::Collect)];
     table.word("on_overwrite", &raw.on_overwrite, OnOverwrite::Ignore, &words)
 }
 
 fn free_form(table: &Table, raw: &RawSource) -> Result<FreeForm, Problem> {
-    let words = [("object", Word::Means(FreeForm::Object)), ("string", Word::Means(FreeForm::String))];
+    let words = [("object", FreeForm::Object), ("string", FreeForm::String)];
     table.word("free_form", &raw.free_form, FreeForm::Object, &words)
 }
 

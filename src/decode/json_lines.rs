@@ -6,12 +6,14 @@
 //! malformed up to the next line that begins with `{`, and the object goes on there; no more
 //! than the longest record is held. An object in which no record ever begins is damaged.
 
+use std::sync::LazyLock;
+
 use memchr::memmem;
 
 use super::fields::{FieldReader, Paths};
 use super::scan::Scan;
 use super::{Damage, Decoder, Step};
-use crate::record::Record;
+use crate::record::{Record, waf};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -65,6 +67,12 @@ enum Found {
     /// The end of something broken that was not held.
     TooLong { reason: &'static str, length: u64 },
 }
+
+/// The fields of WAF records.
+pub static WAF_FIELDS: LazyLock<Paths> = LazyLock::new(|| Paths::new(waf::PATHS));
+
+/// Of records of which no field is known.
+pub static NO_FIELDS: LazyLock<Paths> = LazyLock::new(|| Paths::new(&[]));
 
 impl JsonLinesDecoder {
     /// A decoder at the start of an object, whose fields are those at `paths`. A record longer

@@ -14,16 +14,8 @@ pub mod scan;
 pub mod testing;
 pub mod vpcflow;
 
-use std::sync::LazyLock;
-
-use crate::record::{LogType, Record, waf};
-use fields::Paths;
+use crate::record::{LogType, Record};
 use json_lines::JsonLinesDecoder;
-
-/// The fields of WAF records.
-pub static WAF: LazyLock<Paths> = LazyLock::new(|| Paths::new(waf::PATHS));
-/// No fields: records of which nothing is known but that they are JSON.
-pub static UNKNOWN: LazyLock<Paths> = LazyLock::new(|| Paths::new(&[]));
 
 /// What a decoder found at the start of the window. `consumed` counts the bytes of the window
 /// that are done with; a record's bytes lie within them.
@@ -107,8 +99,12 @@ impl Default for DecodeSettings {
 pub fn decoder(log_type: LogType, settings: &DecodeSettings) -> Option<Box<dyn Decoder>> {
     match log_type {
         LogType::CloudTrail => Some(Box::new(cloudtrail::CloudTrailDecoder::new(settings.max_record_bytes))),
-        LogType::Waf => Some(Box::new(JsonLinesDecoder::new(&WAF, settings.max_record_bytes))),
-        LogType::Jsonl => Some(Box::new(JsonLinesDecoder::new(&UNKNOWN, settings.max_record_bytes))),
         LogType::VpcFlow => Some(Box::new(vpcflow::VpcFlowDecoder::new(settings))),
+        LogType::Waf => {
+            Some(Box::new(JsonLinesDecoder::new(&json_lines::WAF_FIELDS, settings.max_record_bytes)))
+        }
+        LogType::Jsonl => {
+            Some(Box::new(JsonLinesDecoder::new(&json_lines::NO_FIELDS, settings.max_record_bytes)))
+        }
     }
 }

@@ -76,9 +76,10 @@ impl Sweeper {
         }
         let collected = collector.collect(object, resume).await?;
         self.note_answer(&collected.ending);
-        let work = collected.work;
+        let work = &collected.work;
         self.tally(|report| {
             report.records += work.records;
+            report.count_filtered(&work.filtered, &collector.settings.filter);
             report.dropped += work.dropped;
             report.dead_letters += work.dead_letters;
             report.bytes.read += work.read;

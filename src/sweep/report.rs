@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::bucket::metered::RequestCounts;
 use crate::failure::{Class, Failure};
+use crate::filter::Filter;
 
 /// Failures that are listed one by one; more are only counted.
 const LISTED_FAILURES: usize = 1000;
@@ -136,6 +137,8 @@ pub struct SourceReport {
     pub dropped: u64,
     /// Records left out by the user's filters.
     pub filtered: u64,
+    /// The same by the name of the rule.
+    pub filtered_by: BTreeMap<String, u64>,
     /// Records sent to the dead-letter file.
     pub dead_letters: u64,
     /// Bytes on their way.
@@ -177,6 +180,14 @@ impl SourceReport {
     /// Counts an object, listed already, that turned out to be skipped.
     pub fn skip_known(&mut self, reason: Skip) {
         *self.objects.skipped.entry(reason.word()).or_default() += 1;
+    }
+
+    /// Counts records that the filter left out, given by the numbers of its rules.
+    pub fn count_filtered(&mut self, filtered: &[u64], filter: &Filter) {
+        for (rule, count) in filtered.iter().enumerate().filter(|(_, count)| **count > 0) {
+            self.filtered += count;
+            *self.filtered_by.entry(filter.name(rule).to_owned()).or_default() += count;
+        }
     }
 
     /// Counts a listed object that failed earlier and is not due to be tried again.

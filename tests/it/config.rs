@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use s3sweep::config::{self, BucketLocation, Config, ConfigError, Credentials, KeyOrder, SinkType, Start};
+use s3sweep::encode::cef::{CefSettings, Outcome};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -176,6 +177,102 @@ fn endless_files_are_refused_and_pipes_are_read() {
 }
 
 #[test]
+fn encoders_are_known_by_their_words() {
+    for word in ["interflow", "cef", "raw"] {
+        let config = good(&with("").replace("[sink]", &format!("[sink]\nencoder = \"{word}\"")));
+        assert_eq!(config.sink.encoder.word, word);
+    }
+    let cef = "[sink]\nencoder = \"cef\"\ndevice_domain_key = \"deviceNtDomain\"\nevent_outcome = \"plain\"";
+    let config = good(&with("").replace("[sink]", cef));
+    assert_eq!(config.sink.cef.device_domain_key, "deviceNtDomain");
+    assert_eq!(config.sink.cef.outcome, Outcome::Plain);
+    let again = good(&config.render());
+    assert_eq!(again.sink.cef, config.sink.cef);
+    assert_eq!(good(&with("")).sink.cef, CefSettings::default());
+}
+
+const RULES: &str = r#"
+[[source.include]]
+name = "writes"
+field = "readOnly"
+equals = false
+[[source.exclude]]
+name = "own-network"
+all = [
+  { field = "sourceIPAddress", cidr = ["10.0.0.0/8", "fd00::/8"] },
+  { field = "eventName", prefix = "Put" },
+  { field = "requestParameters.bucketName", regex = "^tmp-" },
+  { field = "errorCode", exists = false },
+]
+[[source.exclude]]
+name = "accounts"
+field = "recipientAccountId"
+one_of = ["111122223333", 444455556666]
+"#;
+
+#[test]
+fn rules_are_read_and_shown() {
+    let config = good(&with(RULES));
+    let shape = |config: &Config| {
+        let filter = &config.sources[0].filter;
+        (format!("{:?}", filter.include), format!("{:?}", filter.exclude))
+    };
+    let filter = &config.sources[0].filter;
+    assert_eq!((filter.include.len(), filter.exclude.len()), (1, 2));
+    assert_eq!((filter.exclude[0].name.as_str(), filter.exclude[0].conditions.len()), ("own-network", 4));
+    assert_eq!(shape(&good(&config.render())), shape(&config), "what is shown means the same");
+    let none = good(&with("")).sources[0].filter.clone();
+    assert!(none.include.is_empty() && none.exclude.is_empty());
+}
+
+#[test]
+fn wrong_rules_are_named_with_the_way_out() {
+    for (case, old, new, fragments) in [
+        (
+            "unknown field",
+            "\"readOnly\"",
+            "\"readonly\"",
+            &["source.main.include.writes.field", "did you mean `readOnly`"][..],
+        ),
+        ("far field", "\"readOnly\"", "\"dstport\"", &["no field \"dstport\"", "cloudtrail"]),
+        ("no name", "name = \"writes\"", "", &["source.main.include.1.name", "missing"]),
+        ("name with a blank", "\"writes\"", "\"all writes\"", &["include.all writes.name", "letters"]),
+        ("reserved name", "\"writes\"", "\"not_included\"", &["not_included"]),
+        ("two of a name", "\"writes\"", "\"accounts\"", &["source.main.exclude.accounts.name", "two rules"]),
+        ("no field", "field = \"readOnly\"", "", &["source.main.include.writes.field", "missing"]),
+        ("no test", "equals = false", "", &["source.main.include.writes", "0 tests", "`equals`"]),
+        ("two tests", "equals = false", "equals = false\nprefix = \"f\"", &["2 tests"]),
+        (
+            "nothing",
+            "field = \"readOnly\"\nequals = false",
+            "",
+            &["source.main.include.writes", "asks for nothing"],
+        ),
+        (
+            "typo",
+            "equals = false",
+            "equal = false",
+            &["source.main.include.writes.equal", "did you mean `equals`"],
+        ),
+        (
+            "typo below",
+            "prefix = \"Put\"",
+            "prefx = \"Put\"",
+            &["exclude.own-network.all.2.prefx", "did you mean `prefix`"],
+        ),
+        ("wrong expression", "^tmp-", "(tmp", &["exclude.own-network.all.3.regex", "no regular expression"]),
+        ("wrong network", "10.0.0.0/8", "10.0.0.1/8", &["own-network.all.1.cidr", "10.0.0.0/8"]),
+        ("no network", "\"fd00::/8\"", "\"ec2\"", &["\"ec2\" is not allowed", "2001:db8::/32"]),
+        ("empty list", "[\"111122223333\", 444455556666]", "[]", &["one_of", "is empty"]),
+        ("wrong type", "equals = false", "equals = 1.5", &["equals", "not float"]),
+        ("a table", "[[source.include]]", "[source.include]", &["include"]),
+    ] {
+        assert!(RULES.contains(old), "{case}: nothing to replace");
+        assert_all(case, &message(&with(&RULES.replacen(old, new, 1))), fragments);
+    }
+}
+
+#[test]
 fn relative_paths_are_taken_from_the_folder_of_the_file() {
     let config = good(&with("").replace("/var/lib/s3sweep", "state").replace("/var/log/s3sweep", "../out"));
     assert_eq!(config.state_dir, PathBuf::from("/etc/s3sweep/state"));
@@ -334,8 +431,24 @@ fn wrong_top_and_sink_settings_are_named() {
         ("no path", "path = \"/var/log/s3sweep\"", "", &["sink.path", "missing"]),
         ("stdout with path", "type = \"file\"", "type = \"stdout\"", &["sink.path", "sink.type", "stdout"]),
         ("wrong sink", "type = \"file\"", "type = \"fiel\"", &["sink.type", "did you mean `file`"]),
-        ("later encoder", "[sink]", "[sink]\nencoder = \"cef\"", &["sink.encoder", "not there yet"]),
-        ("raw encoder", "[sink]", "[sink]\nencoder = \"raw\"", &["sink.encoder", "not there yet"]),
+        (
+            "encoder",
+            "[sink]",
+            "[sink]\nencoder = \"ceff\"",
+            &["sink.encoder", "\"interflow\" or \"cef\" or \"raw\"", "did you mean `cef`"],
+        ),
+        (
+            "CEF with another encoder",
+            "[sink]",
+            "[sink]\nevent_outcome = \"plain\"",
+            &["sink.event_outcome", "contradicts `sink.encoder` = \"interflow\""],
+        ),
+        (
+            "domain key",
+            "[sink]",
+            "[sink]\nencoder = \"cef\"\ndevice_domain_key = \"deviceDNSDomain\"",
+            &["sink.device_domain_key", "did you mean `deviceDnsDomain`"],
+        ),
         ("wrong size", "[sink]", "[sink]\nrotate_size = \"lots\"", &["sink.rotate_size", "lots", "256MiB"]),
         ("negative size", "[sink]", "[sink]\nmin_free = -1", &["sink.min_free", "a size such as"]),
         ("wrong unit", "[sink]", "[sink]\nrotate_every = \"1Y\"", &["sink.rotate_every", "1Y"]),

@@ -205,7 +205,7 @@ impl Site {
             give_up: true,
             stop: CancellationToken::new(),
         };
-        let source = Source::new(&self.config.sources[0], &self.config.instance).unwrap();
+        let source = Source::new(&self.config.sources[0], &self.config).unwrap();
         let instance = Instance::open(self.config.clone(), options).await.unwrap();
         let swept = instance.sweep(&source).await;
         swept.ended.unwrap();

@@ -123,7 +123,7 @@ pub async fn sweep(folder: &Path, log_type: LogType, pattern: &str) -> (SourceRe
         give_up: true,
         stop: CancellationToken::new(),
     };
-    let source = Source::new(&config.sources[0], &config.instance).unwrap();
+    let source = Source::new(&config.sources[0], &config).unwrap();
     let instance = Instance::open(config.clone(), options).await.unwrap();
     let swept = instance.sweep(&source).await;
     swept.ended.unwrap();

@@ -5,6 +5,7 @@
 mod any_json;
 mod boundaries;
 mod bucket_contract;
+mod cef;
 mod cli;
 mod codec;
 mod config;
@@ -13,6 +14,7 @@ mod delivery_docs;
 mod disk_faults;
 mod end_to_end;
 mod faults;
+mod filters;
 mod fixtures;
 #[path = "../../fuzz/checks/mod.rs"]
 mod fuzz_checks;
@@ -23,6 +25,7 @@ mod quickstart;
 mod real_objects;
 mod rebuild;
 mod recheck;
+mod records_docs;
 mod restart;
 mod state;
 mod timezone;

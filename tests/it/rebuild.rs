@@ -100,7 +100,7 @@ impl Site {
             give_up: true,
             stop: CancellationToken::new(),
         };
-        let sources = [Source::new(&config.sources[0], &config.instance).unwrap()];
+        let sources = [Source::new(&config.sources[0], &config).unwrap()];
         let instance = Instance::open(config, options).await?;
         let swept = instance.once(&sources).await.remove(0);
         instance.close().await?;

@@ -4,9 +4,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use s3sweep::decode::json_lines::JsonLinesDecoder;
+use s3sweep::decode::json_lines::{JsonLinesDecoder, NO_FIELDS, WAF_FIELDS};
 use s3sweep::decode::testing::{Item, for_each_record, split_all, split_in_chunks};
-use s3sweep::decode::{UNKNOWN, WAF};
 use s3sweep::encode::Origin;
 use s3sweep::encode::interflow::{InterflowSettings, encoder};
 use s3sweep::record::LogType;
@@ -23,7 +22,7 @@ fn encode(log_type: LogType, object: &[u8]) -> Vec<Value> {
     let encoder = encoder(log_type, &settings).expect("settings of the tests are good");
     let mut lines = Vec::new();
     let mut decoder =
-        JsonLinesDecoder::new(if log_type == LogType::Waf { &WAF } else { &UNKNOWN }, MAX_RECORD);
+        JsonLinesDecoder::new(if log_type == LogType::Waf { &WAF_FIELDS } else { &NO_FIELDS }, MAX_RECORD);
     for_each_record(&mut decoder, object, |record| {
         let mut line = b"left alone".to_vec();
         encoder.encode(record, &ORIGIN, &mut line);
@@ -119,7 +118,7 @@ proptest! {
     ) {
         let between = ["", "\n", " ", "\r\n\n"][between];
         let object: String = records.iter().map(|record| write(record, style) + between).collect();
-        let split = split_in_chunks(&mut JsonLinesDecoder::new(&WAF, MAX_RECORD), object.as_bytes(), chunks);
+        let split = split_in_chunks(&mut JsonLinesDecoder::new(&WAF_FIELDS, MAX_RECORD), object.as_bytes(), chunks);
         prop_assert_eq!((&split.damage, split.reasons().len()), (&None, 0));
         let got: Vec<Value> =
             split.records().into_iter().map(|raw| serde_json::from_slice(raw).expect("valid JSON")).collect();
@@ -128,8 +127,8 @@ proptest! {
 
     #[test]
     fn any_bytes_in_any_windows(object in soups(), chunks in vec(0..40usize, 0..100), max in 2..40usize) {
-        let whole = split_all(&mut JsonLinesDecoder::new(&WAF, max), &object);
-        let pieces = split_in_chunks(&mut JsonLinesDecoder::new(&WAF, max), &object, chunks);
+        let whole = split_all(&mut JsonLinesDecoder::new(&WAF_FIELDS, max), &object);
+        let pieces = split_in_chunks(&mut JsonLinesDecoder::new(&WAF_FIELDS, max), &object, chunks);
         prop_assert_eq!(&pieces, &whole);
         let mut before = 0;
         for (item, end) in &whole.items {

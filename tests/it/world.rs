@@ -300,6 +300,7 @@ impl World {
                 source: source_key,
                 log_type: source.log_type,
                 file_type: FileType::Auto,
+                filter: source.filter.clone(),
                 decode: DecodeSettings { max_record_bytes: 1 << 20, ..Default::default() },
                 inflate: InflateLimits { max_object_bytes: 1 << 30, max_ratio: 1000 },
                 backoff: Backoff { first: Duration::from_millis(1), longest: Duration::from_millis(4) },

@@ -7,10 +7,12 @@
 use memchr::{memchr, memmem, memrchr};
 
 use super::line::{push_nested, push_object, push_text};
-use super::{Content, Header, InterflowSettings, SettingsError, place_id, push_place, push_srcip, text};
-use crate::decode::cloudtrail::field;
+use super::{Content, Header, InterflowSettings, SettingsError, place_id, push_srcip};
+use crate::encode::cloudtrail::Event;
+use crate::encode::text;
 use crate::encode::{Encoder, Origin};
-use crate::record::{Field, Record, Span, json, time};
+use crate::record::cloudtrail::{FREE_FORM, field};
+use crate::record::{Record, Span, json};
 
 /// Every member that a line may have beside the vendor object.
 pub(super) const MEMBERS: &[&str] = &[
@@ -43,14 +45,6 @@ pub(super) const MEMBERS: &[&str] = &[
     "user_agent",
     "dstip_host",
     "s3",
-];
-
-/// Fields whose keys AWS leaves to each service.
-const FREE_FORM: [Field; 4] = [
-    field::REQUEST_PARAMETERS,
-    field::RESPONSE_ELEMENTS,
-    field::ADDITIONAL_EVENT_DATA,
-    field::SERVICE_EVENT_DETAILS,
 ];
 
 /// What CloudTrail writes for the name of a user whose sign-in failed.
@@ -104,66 +98,9 @@ impl Encoder for CloudTrailEncoder {
         push_user(record, out);
         push_event(&event, origin, out);
         push_surroundings(record, out);
-        push_place(origin, out);
-        out.extend_from_slice(&self.header.vendor);
+        self.header.push_place(origin, out);
         self.push_original(record, out);
         out.extend_from_slice(b"}\n");
-    }
-}
-
-/// What kind of event it is, and how it went.
-struct Event<'a> {
-    time: Option<i64>,
-    id: Option<&'a [u8]>,
-    name: Option<&'a [u8]>,
-    source: Option<&'a [u8]>,
-    event_type: Option<&'a [u8]>,
-    category: Option<&'a [u8]>,
-    outcome: Option<&'a [u8]>,
-    reason: Option<&'a [u8]>,
-}
-
-impl<'a> Event<'a> {
-    fn new(record: &Record<'a>) -> Self {
-        let get = |field| text(record, field);
-        let millis = |field| get(field).and_then(time::epoch_millis);
-        let managed = || record.get(field::MANAGEMENT_EVENT) == Some(b"true");
-        let mut event = Event {
-            time: millis(field::EVENT_TIME).or_else(|| millis(field::TIME_WINDOW_START)),
-            id: get(field::EVENT_ID).or_else(|| get(field::AGGREGATED_EVENT_ID)),
-            name: get(field::EVENT_NAME).or_else(|| get(field::INSIGHT_EVENT_NAME)),
-            source: get(field::EVENT_SOURCE).or_else(|| get(field::INSIGHT_EVENT_SOURCE)),
-            event_type: get(field::EVENT_TYPE),
-            // Records before eventVersion 1.07 have no category.
-            category: get(field::EVENT_CATEGORY).or_else(|| managed().then_some(&b"Management"[..])),
-            outcome: None,
-            reason: get(field::ERROR_MESSAGE),
-        };
-        event.outcome = event.judge(record);
-        event
-    }
-
-    fn judge(&self, record: &Record<'a>) -> Option<&'a [u8]> {
-        if matches!(self.category, Some(b"Insight" | b"Aggregated")) {
-            return None;
-        }
-        let has_code = record.get(field::ERROR_CODE).is_some_and(|code| !json::is_blank(code));
-        let failed = has_code || self.sign_in_failed(record);
-        Some(if failed { b"failure" } else { b"success" })
-    }
-
-    /// A sign-in has no error code: it tells how it went in a member named as the event.
-    fn sign_in_failed(&self, record: &Record<'a>) -> bool {
-        if self.event_type != Some(b"AwsConsoleSignIn") && self.source != Some(b"signin.amazonaws.com") {
-            return false;
-        }
-        let Some(name) = self.name.map(json::unescape) else {
-            return false;
-        };
-        [field::RESPONSE_ELEMENTS, field::SERVICE_EVENT_DETAILS]
-            .into_iter()
-            .filter_map(|details| json::member(record.get(details)?, &name))
-            .any(|result| result == b"\"Failure\"")
     }
 }
 

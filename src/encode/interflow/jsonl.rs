@@ -1,6 +1,6 @@
 //! Records of any other log as Interflow lines: the time, the place, and the original.
 
-use super::{Content, Header, InterflowSettings, SettingsError, place_id, push_place};
+use super::{Content, Header, InterflowSettings, SettingsError, place_id};
 use crate::encode::interflow::line::push_text;
 use crate::encode::{Encoder, Origin};
 use crate::record::{Record, json, time, walk};
@@ -46,8 +46,7 @@ impl Encoder for JsonlEncoder {
     fn encode(&self, record: &Record<'_>, origin: &Origin<'_>, out: &mut Vec<u8>) {
         self.header.begin(self.time(record), origin, out);
         push_text(out, "_id", Some(&place_id(origin)));
-        push_place(origin, out);
-        out.extend_from_slice(&self.header.vendor);
+        self.header.push_place(origin, out);
         json::push_one_line(out, record.raw());
         out.extend_from_slice(b"}\n");
     }

@@ -2,7 +2,7 @@
 
 /// Appends a whole number.
 #[inline(always)]
-pub(super) fn push_number(out: &mut Vec<u8>, number: i64) {
+pub(in crate::encode) fn push_number(out: &mut Vec<u8>, number: i64) {
     let mut digits = [0; 20];
     let mut at = digits.len();
     let mut rest = number.unsigned_abs();

@@ -9,15 +9,15 @@
 mod address;
 pub mod cloudtrail;
 pub mod jsonl;
-mod line;
+pub(super) mod line;
 pub mod vpcflow;
 pub mod waf;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Encoder, Origin};
-use crate::record::{Field, LogType, Record, json, waf as waf_fields};
+use super::{EncodeSettings, Encoder, Origin, SettingsError};
+use crate::record::{LogType, json, waf as waf_fields};
 use line::{push_name, push_number, push_text};
 
 /// What a user may choose about Interflow lines.
@@ -56,20 +56,8 @@ impl Default for InterflowSettings {
     }
 }
 
-/// A setting that Interflow lines cannot be written with.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SettingsError {
-    /// The vendor object has no name.
-    #[error("vendor_object is empty: give the name of the member that holds the original record")]
-    EmptyVendorObject,
-    /// The vendor object would stand twice in a line.
-    #[error(
-        "vendor_object {name:?} is a field that every line may have: choose another name, such as \"aws\""
-    )]
-    ReservedVendorObject {
-        /// The name given.
-        name: String,
-    },
+pub(super) fn build(log_type: LogType, settings: &EncodeSettings) -> Result<Arc<dyn Encoder>, SettingsError> {
+    encoder(log_type, &settings.interflow)
 }
 
 /// The encoder of a log type.
@@ -160,11 +148,19 @@ impl Header {
         push_number(out, origin.write_time);
         out.extend_from_slice(&self.common);
     }
-}
 
-/// A text field that says something, still escaped.
-fn text<'a>(record: &Record<'a>, field: Field) -> Option<&'a [u8]> {
-    json::filled_string(record.get(field)?)
+    /// Appends where the record came from, and the name of the vendor object, whose value
+    /// follows.
+    fn push_place(&self, origin: &Origin<'_>, out: &mut Vec<u8>) {
+        out.extend_from_slice(b",\"s3\":{\"bucket\":");
+        json::push_string(out, origin.bucket);
+        push_name(out, "key");
+        json::push_string(out, origin.key);
+        push_name(out, "record");
+        push_number(out, i64::try_from(origin.ordinal).unwrap_or(i64::MAX));
+        out.push(b'}');
+        out.extend_from_slice(&self.vendor);
+    }
 }
 
 /// Appends the source's address with its version and reach; `false`, and nothing else, when it
@@ -180,38 +176,28 @@ fn push_srcip(source: &[u8], out: &mut Vec<u8>) -> bool {
     ip.is_some()
 }
 
-/// Where the record came from.
-fn push_place(origin: &Origin<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b",\"s3\":{\"bucket\":");
-    json::push_string(out, origin.bucket);
-    push_name(out, "key");
-    json::push_string(out, origin.key);
-    push_name(out, "record");
-    push_number(out, i64::try_from(origin.ordinal).unwrap_or(i64::MAX));
-    out.push(b'}');
-}
-
 /// An id of a record that has none of its own: the same for the same bucket, key and ordinal in
 /// every run.
-fn place_id(origin: &Origin<'_>) -> [u8; 32] {
-    id_of([origin.bucket.as_bytes(), origin.key.as_bytes(), &origin.ordinal.to_le_bytes()])
+pub(super) fn place_id(origin: &Origin<'_>) -> [u8; 32] {
+    id_of([origin.bucket.as_bytes(), origin.key.as_bytes(), &origin.ordinal.to_be_bytes()])
 }
 
-/// 32 hexadecimal digits that stand for three parts (the steps of FNV-1a of 128 bits, taken with
-/// eight bytes each).
-fn id_of(parts: [&[u8]; 3]) -> [u8; 32] {
+/// 32 hexadecimal digits (the steps of FNV-1a of 128 bits, taken with eight bytes each) that stand
+/// for three parts.
+pub(super) fn id_of(parts: [&[u8]; 3]) -> [u8; 32] {
     const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
     const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
     let step = |hash: u128, word: u64| (hash ^ u128::from(word)).wrapping_mul(PRIME);
-    let hash = parts.iter().fold(BASIS, |hash, part| {
+    let part = |hash: u128, part: &[u8]| {
         let (words, rest) = part.as_chunks::<8>();
         let hash = words.iter().fold(hash, |hash, word| step(hash, u64::from_le_bytes(*word)));
         let mut last = [0; 8];
         last[..rest.len()].copy_from_slice(rest);
         // With the length, no two parts end in the same steps.
         step(step(hash, u64::from_le_bytes(last)), part.len() as u64)
-    });
-    // A product moves upwards what tells places apart: the upper half is mixed into the lower.
+    };
+    let hash = parts.into_iter().fold(BASIS, part);
+    // A product moves upwards what tells parts apart: the upper half is mixed into the lower.
     let hash = (hash ^ hash >> 64).wrapping_mul(PRIME);
     let mut digits = [0; 32];
     for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(hash.to_be_bytes()) {

@@ -5,10 +5,9 @@
 //! still escaped.
 
 use super::line::{push_name, push_nested, push_object, push_text};
-use super::{
-    Content, Header, InterflowSettings, SettingsError, id_of, place_id, push_place, push_srcip, text,
-};
+use super::{Content, Header, InterflowSettings, SettingsError, id_of, place_id, push_srcip};
 use crate::encode::mask::HeaderMask;
+use crate::encode::text;
 use crate::encode::{Encoder, Origin};
 use crate::record::{Record, json, time, waf::field, walk};
 
@@ -75,8 +74,7 @@ impl Encoder for WafEncoder {
         push_request(record, &headers, out);
         push_web_acl(record, out);
         push_labels(record, out);
-        push_place(origin, out);
-        out.extend_from_slice(&self.header.vendor);
+        self.header.push_place(origin, out);
         self.mask.push_one_line(record, out);
         out.extend_from_slice(b"}\n");
     }
@@ -84,14 +82,14 @@ impl Encoder for WafEncoder {
 
 /// The headers that have a field of their own, still escaped; of several the first.
 #[derive(Default)]
-struct RequestHeaders<'a> {
-    host: Option<&'a [u8]>,
-    user_agent: Option<&'a [u8]>,
+pub(in crate::encode) struct RequestHeaders<'a> {
+    pub host: Option<&'a [u8]>,
+    pub user_agent: Option<&'a [u8]>,
     referer: Option<&'a [u8]>,
 }
 
 impl<'a> RequestHeaders<'a> {
-    fn of(record: &Record<'a>) -> Self {
+    pub(in crate::encode) fn of(record: &Record<'a>) -> Self {
         let mut headers = RequestHeaders::default();
         let list = record.get(field::HEADERS).unwrap_or_default();
         walk::each_object(list, ["name", "value"], |[name, value]| {
@@ -140,18 +138,17 @@ fn lower_case(action: &[u8]) -> &[u8] {
     }
 }
 
-/// A request that several web ACLs see has a record of each, so its id alone is none of a record.
 fn push_ids(record: &Record<'_>, origin: &Origin<'_>, out: &mut Vec<u8>) {
-    let request = text(record, field::REQUEST_ID);
-    let id = match request {
-        Some(request) => {
-            let [acl, time] = [field::WEB_ACL_ID, field::TIMESTAMP].map(|field| record.get(field));
-            id_of([request, acl.unwrap_or_default(), time.unwrap_or_default()])
-        }
-        None => place_id(origin),
-    };
-    push_text(out, "event_id", request);
-    push_text(out, "_id", Some(&id));
+    push_text(out, "event_id", text(record, field::REQUEST_ID));
+    push_text(out, "_id", Some(&record_id(record, origin)));
+}
+
+/// The id of a record. A request that several web ACLs see has a record of each, so its id alone
+/// is none of a record.
+pub(in crate::encode) fn record_id(record: &Record<'_>, origin: &Origin<'_>) -> [u8; 32] {
+    let Some(request) = text(record, field::REQUEST_ID) else { return place_id(origin) };
+    let [acl, time] = [field::WEB_ACL_ID, field::TIMESTAMP].map(|field| record.get(field));
+    id_of([request, acl.unwrap_or_default(), time.unwrap_or_default()])
 }
 
 fn push_request(record: &Record<'_>, headers: &RequestHeaders<'_>, out: &mut Vec<u8>) {
@@ -172,24 +169,25 @@ fn push_request(record: &Record<'_>, headers: &RequestHeaders<'_>, out: &mut Vec
     push_text(out, "service", get(field::HTTP_SOURCE_NAME));
 }
 
-/// `request_url`, without scheme and host in records that do not tell the scheme (older ones).
 fn push_url(record: &Record<'_>, host: Option<&[u8]>, out: &mut Vec<u8>) {
-    let Some(path) = text(record, field::URI) else { return };
+    let Some(parts) = url_parts(record, host) else { return };
     push_name(out, "request_url");
     out.push(b'"');
-    if let (Some(scheme), Some(host)) = (text(record, field::SCHEME), host) {
-        out.extend_from_slice(scheme);
-        out.extend_from_slice(b"://");
-        out.extend_from_slice(host);
-    }
-    out.extend_from_slice(path);
-    for (mark, part) in [(b'?', field::ARGS), (b'#', field::FRAGMENT)] {
-        if let Some(part) = text(record, part) {
-            out.push(mark);
-            out.extend_from_slice(part);
-        }
-    }
+    parts.iter().for_each(|part| out.extend_from_slice(part));
     out.push(b'"');
+}
+
+/// The URL of the request in parts, still escaped, absent ones empty; without scheme and host in
+/// records that do not tell the scheme (older ones). `None` without a path.
+pub(in crate::encode) fn url_parts<'a>(record: &Record<'a>, host: Option<&'a [u8]>) -> Option<[&'a [u8]; 8]> {
+    let path = text(record, field::URI)?;
+    let site: [&[u8]; 3] = match (text(record, field::SCHEME), host) {
+        (Some(scheme), Some(host)) => [scheme, b"://", host],
+        _ => [b""; 3],
+    };
+    let behind = |mark: &'static [u8], part| text(record, part).map_or([&b""[..]; 2], |part| [mark, part]);
+    let [query, fragment] = [behind(b"?", field::ARGS), behind(b"#", field::FRAGMENT)];
+    Some([site[0], site[1], site[2], path, query[0], query[1], fragment[0], fragment[1]])
 }
 
 /// Account and region of `arn:aws:wafv2:REGION:ACCOUNT:SCOPE/webacl/NAME/ID`. The ARN of a web

@@ -19,6 +19,7 @@ use crate::config::{self, Config};
 use crate::decode::DecodeSettings;
 use crate::decode::inflate::{FileType, InflateLimits};
 use crate::encode::{Encoder, Origin};
+use crate::filter::Filter;
 use crate::record::{LogType, Record};
 use crate::retry::Backoff;
 use crate::testing::{Fault, FaultyBucket, MemoryBucket, When};
@@ -89,6 +90,7 @@ impl Rig {
                 source,
                 log_type: LogType::CloudTrail,
                 file_type: FileType::Auto,
+                filter: Filter::default(),
                 decode: DecodeSettings { max_record_bytes: 1 << 20, ..Default::default() },
                 inflate: InflateLimits { max_object_bytes: 1 << 30, max_ratio: 1000 },
                 backoff: Backoff::default(),

@@ -3,8 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::decode::WAF;
-use crate::decode::json_lines::JsonLinesDecoder;
+use crate::decode::json_lines::{JsonLinesDecoder, WAF_FIELDS};
 use crate::decode::testing::for_each_record;
 
 const ORIGIN: Origin<'_> = Origin { bucket: "b", key: "k", ordinal: 3, write_time: 1_700_000_000_123 };
@@ -12,7 +11,7 @@ const ORIGIN: Origin<'_> = Origin { bucket: "b", key: "k", ordinal: 3, write_tim
 fn lines(settings: &InterflowSettings, record: &str) -> String {
     let encoder = WafEncoder::new(settings).unwrap();
     let mut out = Vec::new();
-    let mut decoder = JsonLinesDecoder::new(&WAF, 1 << 20);
+    let mut decoder = JsonLinesDecoder::new(&WAF_FIELDS, 1 << 20);
     for_each_record(&mut decoder, record.as_bytes(), |record| encoder.encode(record, &ORIGIN, &mut out))
         .unwrap();
     String::from_utf8(out).unwrap()

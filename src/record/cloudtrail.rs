@@ -3,7 +3,7 @@
 //! Names and places are those of the CloudTrail record contents (eventVersion 1.11), of Insights
 //! events and of aggregated events.
 
-use crate::record::fields;
+use super::{Field, fields};
 
 fields! {
     EVENT_VERSION = "eventVersion",
@@ -69,6 +69,14 @@ fields! {
     SESSION_SOURCE_IDENTITY = "userIdentity.sessionContext.sourceIdentity",
     SESSION_FEDERATED_PROVIDER = "userIdentity.sessionContext.webIdFederationData.federatedProvider",
 }
+
+/// Fields whose members AWS leaves to each service.
+pub const FREE_FORM: [Field; 4] = [
+    field::REQUEST_PARAMETERS,
+    field::RESPONSE_ELEMENTS,
+    field::ADDITIONAL_EVENT_DATA,
+    field::SERVICE_EVENT_DETAILS,
+];
 
 #[cfg(test)]
 mod tests {
