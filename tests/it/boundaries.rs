@@ -37,6 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "collect",
         &[
             "commit",
+            "buffers",
             "bucket",
             "decode",
             "filter",
@@ -50,7 +51,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "retry",
         ],
     ),
-    ("commit", &["sink", "state", "pattern", "failpoint", "failure", "retry"]),
+    ("commit", &["buffers", "sink", "state", "pattern", "failpoint", "failure", "retry"]),
     ("bucket", &["aws", "failure"]),
     ("aws", &["failure"]),
     ("sink", &["clock", "failpoint"]),
@@ -64,6 +65,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("record", &[]),
     // leaves
     ("schedule", &[]),
+    ("buffers", &[]),
     ("clock", &[]),
     ("failpoint", &[]),
     ("failure", &[]),
