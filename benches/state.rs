@@ -29,9 +29,7 @@ use s3sweep::sink::{Position, Sink, SinkError};
 use s3sweep::state::disk::DiskState;
 use s3sweep::state::history::History;
 use s3sweep::state::overlay::OverlayState;
-use s3sweep::state::{
-    Batch, Change, LeafRecord, LedgerEntry, Outcome, SourceKey, SourceRecord, State, format,
-};
+use s3sweep::state::{Batch, Change, LeafRecord, LedgerEntry, Outcome, SourceKey, SourceRecord, State};
 use s3sweep::sweep::{self, Mode, SweepContext, SweepLimits};
 use s3sweep::testing::MemoryBucket;
 use tokio::task::JoinSet;
@@ -94,17 +92,6 @@ fn put(state: &dyn State, entries: impl Iterator<Item = (String, LedgerEntry)>) 
 
 fn open(dir: &Path) -> DiskState {
     DiskState::open(dir, "bench", false).unwrap()
-}
-
-/// Bytes of all files of the database.
-fn file_bytes(dir: &Path) -> u64 {
-    let files = std::fs::read_dir(dir).unwrap().flatten();
-    files
-        .map(|file| match file.metadata().unwrap() {
-            folder if folder.is_dir() => file_bytes(&file.path()),
-            file => file.len(),
-        })
-        .sum()
 }
 
 fn source(leaves: u64) -> Vec<Change> {
@@ -345,15 +332,10 @@ fn day_of_100_leaves(_: &mut Criterion) {
     let began = Instant::now();
     put(&state, entries_of(LEAVES, KEYS, 0));
     println!("a day's ledger: {} entries in commits of {BATCH}: {:?}", LEAVES * KEYS, began.elapsed());
-    let mut fill = None;
-    for _ in 0..2 {
-        let state = fill.take().unwrap_or_else(|| open(folder.path()));
-        drop(state);
-        let began = Instant::now();
-        fill = Some(open(folder.path()));
-        println!("reopen: {:?}", began.elapsed());
-    }
-    let state: Arc<dyn State> = Arc::new(fill.unwrap());
+    drop(state);
+    let began = Instant::now();
+    let state: Arc<dyn State> = Arc::new(open(folder.path()));
+    println!("opening it again: {:?}", began.elapsed());
     let took = close_day(state, LEAVES, 0, folder.path());
     println!("closing a day of {LEAVES} leaves, {} entries: {took:?}", LEAVES * KEYS);
 }
@@ -414,52 +396,48 @@ fn month_of(leaves: u64, keys: u64) {
     let state = Arc::new(open(dir));
     apply_all(&*state, source(leaves));
     let (mut most, mut worst, mut worst_plain) = (0, 0.0_f64, 0.0_f64);
-    let began = Instant::now();
-    let mut yesterday = 0;
+    let (mut all_plain, mut yesterday) = (0, 0);
+    let (mut filling, mut closing) = (Duration::ZERO, Duration::ZERO);
     for number in 0..30 {
         let mut entries = entries_of(leaves, keys, number);
         let mut today = 0;
-        for part in 0..24 {
-            today += put(&*state, entries.by_ref().take(usize::try_from(leaves * keys / 24 + 1).unwrap()));
-            if part == 1 && number > 0 {
-                close_day(state.clone(), leaves, number - 1, dir);
+        for hour in 0..24 {
+            let began = Instant::now();
+            let part = entries.by_ref().take(usize::try_from(leaves * keys / 24 + 1).unwrap());
+            today += put(&*state, part);
+            filling += began.elapsed();
+            if hour == 1 && number > 0 {
+                closing += close_day(state.clone(), leaves, number - 1, dir);
                 yesterday = 0;
             }
-            let file = file_bytes(&dir.join("sled"));
+            let (file, stored) = state.footprint().unwrap();
             most = most.max(file);
-            // the hour after a closing holds next to nothing: told by the largest file
-            if part > 1 {
-                worst_plain = worst_plain.max(file as f64 / (today + yesterday) as f64);
+            if file > 4 << 20 {
+                worst = worst.max(file as f64 / stored as f64);
             }
-            if part == 23 {
-                worst = worst.max(file as f64 / held(&*state) as f64);
-            }
+            worst_plain = worst_plain.max(file as f64 / (today + yesterday) as f64);
         }
-        yesterday = today;
-        if number == 0 || number == 29 {
-            let file = file_bytes(&dir.join("sled"));
+        (yesterday, all_plain) = (today, all_plain + today);
+        if [0, 1, 29].contains(&number) {
+            let (file, stored) = state.footprint().unwrap();
             println!(
-                "month of {leaves} leaves × {keys} keys, day {}: file {} KiB; entries as they are {} KiB; stored {} KiB",
+                "{leaves} leaves × {keys} keys, end of day {}: file {} KiB, stored {} KiB, entries as they are {} KiB",
                 number + 1,
                 file / 1024,
+                stored / 1024,
                 today / 1024,
-                held(&*state) / 1024
             );
         }
     }
     println!(
-        "month of {leaves} leaves × {keys} keys a day: largest file {} KiB; at the end of a day at most {worst:.2} times the stored \
-         bytes; from the third hour on at most {worst_plain:.2} times the entries as they are; {:?}",
+        "{leaves} leaves × {keys} keys, hour by hour over 30 days: file at most {} KiB, {:.2} times a day's entries as they are \
+         ({worst_plain:.2} times those held, in the hour after a closing); above 4 MiB at most {worst:.2} times what is stored; \
+         a day is committed in {:?} and closed in {:?}",
         most / 1024,
-        began.elapsed()
+        most as f64 * 30.0 / all_plain as f64,
+        filling / 30,
+        closing / 29,
     );
-}
-
-/// Bytes of all keys and values that the database holds.
-fn held(state: &dyn State) -> u64 {
-    let pairs = state.scan(&[0], &[0xff], usize::MAX).unwrap();
-    black_box(format::ENTRY);
-    pairs.iter().map(|(key, value)| (key.len() + value.len()) as u64).sum()
 }
 
 criterion_group!(

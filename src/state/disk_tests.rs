@@ -25,11 +25,17 @@ fn trail_key(leaf: u64, day: u64, number: u64) -> String {
     )
 }
 
+/// Which file the database is.
+fn inode(dir: &Path) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(dir.join("sled/db")).expect("it is there"))
+}
+
 #[test]
 fn a_database_that_has_grown_is_written_anew_with_all_it_holds() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let dir = folder.path();
-    let state = DiskState::open(dir, "collector", false).expect("opened");
+    let never = Overgrown { percent: 0, bytes: u64::MAX };
+    let state = DiskState::open_unless(dir, "collector", false, never).expect("opened");
     for number in 0..40 {
         let keys = (0..150).map(|at| entry(trail_key(1, 1, number * 150 + at)));
         state.apply(&Batch(keys.collect())).expect("applied");
@@ -45,14 +51,17 @@ fn a_database_that_has_grown_is_written_anew_with_all_it_holds() {
     assert!(size > 2 * live as u64, "{size} bytes of file for {live}");
 
     for (case, overgrown) in [
-        ("it is not large enough", Overgrown { factor: 1, bytes: size * 2 }),
-        ("it is not large for its data", Overgrown { factor: 1000, bytes: 0 }),
+        ("it is not large enough", Overgrown { percent: 100, bytes: size * 2 }),
+        ("it is not large for its data", Overgrown { percent: 100_000, bytes: 0 }),
     ] {
-        let state = DiskState::open_unless(dir, "collector", false, overgrown).expect("opened");
-        assert!(state.database().size().expect("size") >= size, "{case}");
+        let file = inode(dir);
+        drop(DiskState::open_unless(dir, "collector", false, overgrown).expect("opened"));
+        assert_eq!(inode(dir), file, "{case}");
     }
-    let state =
-        DiskState::open_unless(dir, "collector", false, Overgrown { factor: 1, bytes: 0 }).expect("opened");
+    let file = inode(dir);
+    let state = DiskState::open_unless(dir, "collector", false, Overgrown { percent: 100, bytes: 0 })
+        .expect("opened");
+    assert_ne!(inode(dir), file, "another file");
     assert_eq!(pairs(&state), before);
     let names: Vec<_> =
         std::fs::read_dir(dir).expect("listed").flatten().map(|item| item.file_name()).collect();
@@ -174,8 +183,10 @@ fn plain_ledger_entries_are_packed_at_start() {
 fn a_file_that_grows_is_exchanged_while_it_is_used() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let dir = folder.path();
-    let overgrown = Overgrown { factor: 2, bytes: 0 };
+    let overgrown = Overgrown { percent: 200, bytes: 0 };
     let state = DiskState::open_unless(dir, "collector", false, overgrown).expect("opened");
+    // held open, so that no later file gets its number
+    let (first, held) = (inode(dir), File::open(dir.join("sled/db")).expect("opened"));
     let mut want = std::collections::BTreeSet::new();
     for round in 0..60 {
         let keys: Vec<_> = (0..150).map(|at| trail_key(at % 5, 1 + round / 20, round * 150 + at)).collect();
@@ -193,8 +204,9 @@ fn a_file_that_grows_is_exchanged_while_it_is_used() {
         entries.into_iter().map(|(key, _)| key).collect()
     };
     assert!(keys(&state).iter().eq(&want));
-    let size = state.database().size().expect("size");
+    assert_ne!(inode(dir), first, "it was exchanged");
+    drop(held);
     drop(state);
     let state = DiskState::open(dir, "collector", false).expect("opened");
-    assert!(keys(&state).iter().eq(&want), "after {size} bytes of file");
+    assert!(keys(&state).iter().eq(&want), "opened again");
 }
