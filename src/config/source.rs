@@ -245,10 +245,15 @@ fn bucket(table: &Table, raw: &RawSource) -> Result<BucketLocation, Problem> {
     Ok(BucketLocation::S3(text.to_owned()))
 }
 
+/// Whether this build reads Parquet.
+const PARQUET: bool = cfg!(feature = "parquet");
+
 /// What the objects of a log type are called.
 fn default_file_pattern(log_type: LogType) -> &'static str {
     match log_type {
         LogType::CloudTrail => r".*\.json\.gz",
+        // Objects in Parquet end in `.log.parquet`, or in `.parquet` where another tool wrote them.
+        LogType::VpcFlow if PARQUET => r".*\.(log\.gz|parquet)",
         LogType::VpcFlow => r".*\.log\.gz",
         LogType::Waf => r".*\.log\.gz",
         LogType::Jsonl => ".*",
@@ -270,6 +275,7 @@ fn file_type(table: &Table, raw: &RawSource) -> Result<FileType, Problem> {
         ("auto", Word::Means(FileType::Auto)),
         ("gzip", Word::Means(FileType::Gzip)),
         ("text", Word::Means(FileType::Text)),
+        ("parquet", if PARQUET { Word::Means(FileType::Parquet) } else { Word::NotYet }),
     ];
     table.word("file_type", &raw.file_type, FileType::Auto, &words)
 }

@@ -7,6 +7,8 @@
 pub mod cloudtrail;
 pub mod fields;
 pub mod inflate;
+#[cfg(feature = "parquet")]
+pub mod parquet;
 pub mod scan;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -16,6 +16,8 @@ mod fixtures;
 #[path = "../../fuzz/checks/mod.rs"]
 mod fuzz_checks;
 mod model;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod pattern_docs;
 mod quickstart;
 mod rebuild;
