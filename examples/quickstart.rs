@@ -129,7 +129,7 @@ secret_access_key = "{secret}"
 async fn sweep(config: &Config, now: DateTime<Utc>) -> anyhow::Result<SourceReport> {
     let (clock, stop) = (Arc::new(FixedClock(now)), CancellationToken::new());
     let options = Options { clock, adopt_state: false, rebuild_state: false, give_up: true, stop };
-    let source = Source::new(&config.sources[0], &config.instance)?;
+    let source = Source::new(&config.sources[0], config)?;
     let instance = Instance::open(config.clone(), options).await?;
     let Swept { report, ended } = instance.sweep(&source).await;
     instance.close().await?;

@@ -1,4 +1,4 @@
-//! One object: get → inflate → split → encode → committer; and on again where it was left.
+//! One object: get → inflate → split → filter → encode → committer; and on again where it was left.
 //! Parquet is spooled to a file first, and inflates to text.
 //!
 //! Records are handed over in order. Whatever ends the object early — a cut body, damage, a
@@ -29,7 +29,8 @@ use crate::decode::{self, DecodeSettings, Decoder, Step};
 use crate::encode::{Encoder, Origin};
 use crate::failpoint;
 use crate::failure::{self, Class, Failure};
-use crate::record::LogType;
+use crate::filter::Filter;
+use crate::record::{LogType, Record};
 use crate::retry::Backoff;
 use crate::sink::dead_letter::{self, DeadLetter};
 use crate::state::{Progress, SourceKey};
@@ -61,6 +62,8 @@ pub struct CollectSettings {
     pub file_type: FileType,
     /// What becomes of long records, and of those that a rule may leave out.
     pub decode: DecodeSettings,
+    /// Which records go on.
+    pub filter: Filter,
     /// Bounds of inflation.
     pub inflate: InflateLimits,
     /// Where an object that is read at any place, as Parquet is, lies meanwhile: a file without
@@ -118,7 +121,7 @@ pub struct Collected {
 }
 
 /// Work done for one object in this run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Work {
     /// GET requests.
     pub gets: u32,
@@ -126,6 +129,8 @@ pub struct Work {
     pub records: u64,
     /// Records left out by rule.
     pub dropped: u64,
+    /// Records left out by the user's filters, by the numbers of [`Filter::name`].
+    pub filtered: Vec<u64>,
     /// Records sent to the dead-letter file.
     pub dead_letters: u64,
     /// Bytes of bodies.
@@ -134,6 +139,15 @@ pub struct Work {
     pub inflated: u64,
     /// Bytes handed to the sink.
     pub written: u64,
+}
+
+impl Work {
+    fn leave_out(&mut self, rule: usize) {
+        if self.filtered.len() <= rule {
+            self.filtered.resize(rule + 1, 0);
+        }
+        self.filtered[rule] += 1;
+    }
 }
 
 /// Why an attempt ended before the object did.
@@ -206,6 +220,7 @@ impl Collector {
             offset: 0,
             log_type: self.settings.log_type.word().to_owned(),
             decoder: decode::version(self.settings.log_type),
+            unfinished: false,
         })
     }
 }
@@ -279,13 +294,17 @@ impl Run<'_> {
 
     /// Damage in an object that may still be written is no damage yet.
     fn judge(&self, failure: Failure) -> Failure {
-        let now = self.collector.clock.now();
         match failure.class {
-            Class::Content if self.collector.bucket.may_be_unfinished(self.object.last_modified, now) => {
+            Class::Content if self.may_be_unfinished() => {
                 Failure::new(Class::Transient, format!("{} (the file may still be written)", failure.reason))
             }
             _ => failure,
         }
+    }
+
+    fn may_be_unfinished(&self) -> bool {
+        let now = self.collector.clock.now();
+        self.collector.bucket.may_be_unfinished(self.object.last_modified, now)
     }
 
     async fn attempt(&mut self) -> Result<(), Interrupt> {
@@ -391,15 +410,10 @@ impl Run<'_> {
         let consumed = match step {
             Step::Record { record, consumed } => {
                 if at.pass(consumed, resume)? {
-                    self.progress.delivered += 1;
-                    self.work.records += 1;
-                    let origin = Origin {
-                        bucket: &self.object.bucket,
-                        key: &self.object.key,
-                        ordinal: at.ordinal - 1,
-                        write_time: self.write_time,
-                    };
-                    self.collector.encoder.encode(&record, &origin, &mut self.records);
+                    match self.collector.settings.filter.leaves_out(&record) {
+                        Some(rule) => self.work.leave_out(rule),
+                        None => self.encode(&record, at.ordinal - 1),
+                    }
                     self.progress.ordinal = at.ordinal;
                     self.progress.offset = at.offset;
                 }
@@ -444,6 +458,18 @@ impl Run<'_> {
         Ok(Next::Record)
     }
 
+    fn encode(&mut self, record: &Record<'_>, ordinal: u64) {
+        self.progress.delivered += 1;
+        self.work.records += 1;
+        let origin = Origin {
+            bucket: &self.object.bucket,
+            key: &self.object.key,
+            ordinal,
+            write_time: self.write_time,
+        };
+        self.collector.encoder.encode(record, &origin, &mut self.records);
+    }
+
     async fn hand_over(&mut self) -> Result<(), CommitError> {
         if self.records.is_empty() && self.dead_letters.is_empty() {
             return Ok(());
@@ -452,6 +478,7 @@ impl Run<'_> {
         self.work.written += self.records.len() as u64;
         // after a whole chunk comes another one, most likely, of about its length
         let room = if self.records.len() < CHUNK { 0 } else { self.records.len() + CHUNK / 8 };
+        self.progress.unfinished = self.may_be_unfinished();
         let chunk = Chunk {
             object: ObjectId { source: self.collector.settings.source, key: self.object.key.clone() },
             records: std::mem::replace(&mut self.records, Vec::with_capacity(room)),

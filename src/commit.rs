@@ -101,6 +101,9 @@ pub struct Closing {
     /// What is known of their rechecks: how many were done, with the frames so far, and when the
     /// next one is due. `None`: there are no more.
     pub recheck: Option<(DateTime<Utc>, Recheck)>,
+    /// The number of the recheck (from 1) that found the ledger entries of a prefix closed long
+    /// ago; `None` where prefixes close.
+    pub found_by: Option<u32>,
     /// The time of closing.
     pub at: DateTime<Utc>,
 }

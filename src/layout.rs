@@ -17,7 +17,9 @@ pub enum Layout {
     /// `…/<account>/vpcflowlogs/<region>/YYYY/mm/dd/` and the Hive form
     /// `aws-account-id=…/aws-service=vpcflowlogs/aws-region=…/year=YYYY/month=mm/day=dd/`.
     VpcFlow,
-    /// `…/<account>/WAFLogs/<region or cloudfront>/<web ACL>/YYYY/mm/dd/`.
+    /// `…/<account>/WAFLogs/<region or cloudfront>/<web ACL>/YYYY/mm/dd/`, as WAF writes it
+    /// itself. Firehose writes below any prefix, by default `YYYY/mm/dd/HH/`, so that a pattern
+    /// tells the dates.
     Waf,
 }
 
@@ -218,13 +220,17 @@ fn has_dates(form: &Form, segments: &[Segment]) -> bool {
     units > 0 && segments[units..].iter().flatten().all(known)
 }
 
-/// Whether a key of a log type holds no records by its place: digests, query results, and the
-/// probe that AWS Config leaves (CloudTrail user guide, "Finding your log files").
+/// Whether a key of a log type holds no records by its place or name: digests, query results, and
+/// the probe that AWS Config leaves (CloudTrail user guide, "Finding your log files"). A digest's
+/// name tells it too where a copy has lost its folders.
 pub fn is_digest(log_type: LogType, key: &str) -> bool {
     const FOLDERS: [&str; 2] = ["/CloudTrail-Digest/", "/CloudTrail-Lake/"];
     const PROBE: &str = "ConfigWritabilityCheckFile";
+    let name = key.rsplit('/').next().unwrap_or_default();
     log_type == LogType::CloudTrail
-        && (FOLDERS.iter().any(|folder| key.contains(folder)) || key.ends_with(PROBE))
+        && (FOLDERS.iter().any(|folder| key.contains(folder))
+            || name.contains("_CloudTrail-Digest_")
+            || name.ends_with(PROBE))
 }
 
 #[cfg(test)]
@@ -260,6 +266,8 @@ mod tests {
             (VpcFlow, "OU-ID/AWSLogs/OU-ID/*/vpcflowlogs/eu-west-1"),
             (Waf, "AWSLogs/*/WAFLogs/cloudfront/*"),
             (Waf, "AWSLogs/111122223333/WAFLogs/us-east-1/my_acl-1"),
+            (Waf, "AWSLogs/OU-ID/*/WAFLogs/us-east-1/*"),
+            (Waf, "OU-ID/AWSLogs/OU-ID/*/WAFLogs/cloudfront/*"),
         ];
         for (log_type, text) in cases {
             let (layout, pattern) = completed(log_type, text);
@@ -332,6 +340,7 @@ mod tests {
             ("dates before the layout", CloudTrail, "{YYYY}/AWSLogs/*/CloudTrail/us-east-1"),
             ("half of the Hive form", VpcFlow, "AWSLogs/111122223333/aws-service=vpcflowlogs/us-east-1"),
             ("the web ACL is missing", Waf, "AWSLogs/*/WAFLogs/us-east-1"),
+            ("Firehose's own dates", Waf, "waf/{YYYY}/{mm}/{dd}/{HH}"),
             ("the root", CloudTrail, "/"),
         ];
         for (name, log_type, text) in cases {
@@ -345,6 +354,12 @@ mod tests {
         let table = [
             ("a digest", LogType::CloudTrail, digest, true),
             ("a digest's name says nothing of a WAF log", LogType::Waf, digest, false),
+            (
+                "a digest without its folder",
+                LogType::CloudTrail,
+                "111122223333_CloudTrail-Digest_us-east-1_t_us-east-1_20260601T010000Z_backfill.json.gz",
+                true,
+            ),
             ("a query result", LogType::CloudTrail, "AWSLogs/111122223333/CloudTrail-Lake/Query/x.csv", true),
             (
                 "the probe",

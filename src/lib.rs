@@ -7,9 +7,9 @@
 //! The flow:
 //!
 //! ```text
-//! schedule → sweep: discover → plan → list ⋈ ledger → collect: get → inflate → decode → encode
-//!                       ↑                                                         ↓
-//!                     state ←──────────────── committer ←────────────── sink (write, commit)
+//! schedule → sweep: discover → plan → list ⋈ ledger → collect: get → inflate → decode → filter → encode
+//!                       ↑                                                                  ↓
+//!                     state ←──────────────────── committer ←─────────────────── sink (write, commit)
 //! ```
 
 pub mod cli;
@@ -29,6 +29,7 @@ pub mod sweep;
 
 pub mod decode;
 pub mod encode;
+pub mod filter;
 pub mod record;
 
 pub mod commit;

@@ -2,10 +2,16 @@
 //!
 //! A decoder makes records, filters and encoders read them; nobody builds a tree.
 
+pub mod cloudtrail;
 pub mod columns;
+mod fields;
 pub mod json;
 pub mod time;
 pub mod vpcflow;
+pub mod waf;
+pub mod walk;
+
+pub(crate) use fields::fields;
 
 use columns::{Column, Columns};
 
@@ -39,6 +45,26 @@ impl LogType {
     /// The log type that [`LogType::word`] names.
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|log_type| log_type.word() == word)
+    }
+}
+
+impl LogType {
+    /// The dotted paths of the fields that a record of this type may have, indexed by [`Field`].
+    pub fn paths(self) -> &'static [&'static str] {
+        match self {
+            LogType::CloudTrail => cloudtrail::PATHS,
+            LogType::VpcFlow => vpcflow::NAMES,
+            LogType::Waf => waf::PATHS,
+            LogType::Jsonl => &[],
+        }
+    }
+
+    /// The fields among them that are objects with members of any name.
+    pub fn free_form(self) -> &'static [Field] {
+        match self {
+            LogType::CloudTrail => &cloudtrail::FREE_FORM,
+            LogType::VpcFlow | LogType::Waf | LogType::Jsonl => &[],
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod config;
 pub mod flow;
 pub mod gzip;
+pub mod json_lines;
 pub mod pattern;
 pub mod splitter;
 pub mod state;

@@ -3,13 +3,14 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{config, flow, gzip, pattern, splitter, state};
+use super::{config, flow, gzip, json_lines, pattern, splitter, state};
 
 /// The check, the least number of its seeds, and whether fixtures are inputs of it too.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 6] = [
+const TARGETS: [Target; 7] = [
     ("splitter", splitter::check),
+    ("json_lines", json_lines::check),
     ("flow", flow::check),
     ("gzip", gzip::check),
     ("pattern", pattern::check),
@@ -80,6 +81,7 @@ fn every_fixture_holds() {
         let _ =
             std::io::Read::read_to_end(&mut flate2::read::MultiGzDecoder::new(&stored[..]), &mut inflated);
         splitter::check(&inflated);
+        json_lines::check(&inflated);
         flow::check(&inflated);
     }
 }

@@ -5,8 +5,9 @@ use serde_json::{Map, Value};
 
 use s3sweep::decode::cloudtrail::CloudTrailDecoder;
 use s3sweep::decode::testing::{for_each_record, split_all, split_in_chunks};
+use s3sweep::encode::SettingsError;
+use s3sweep::encode::interflow::InterflowSettings;
 use s3sweep::encode::interflow::cloudtrail::CloudTrailEncoder;
-use s3sweep::encode::interflow::{InterflowSettings, SettingsError};
 use s3sweep::encode::{Encoder, Origin};
 use s3sweep::record::Record;
 use s3sweep::record::json::{each_member, member};

@@ -42,9 +42,7 @@ impl Signals {
 /// The enabled sources.
 pub(super) fn sources(config: &Config) -> Result<Vec<Source>, UsageError> {
     let enabled = config.sources.iter().filter(|source| source.enabled);
-    enabled
-        .map(|source| Source::new(source, &config.instance).map_err(|error| UsageError(error.to_string())))
-        .collect()
+    enabled.map(|source| Source::new(source, config).map_err(|error| UsageError(error.to_string()))).collect()
 }
 
 /// The stored state, to be read only; an empty one when there is none yet. Fails while another

@@ -135,6 +135,11 @@ pub(super) fn lines(report: &SourceReport) -> Vec<String> {
     if report.dropped > 0 {
         lines.push(format!("  {} flow rows without data were dropped (see keep_nodata)", report.dropped));
     }
+    if report.filtered > 0 {
+        let rules: Vec<_> =
+            report.filtered_by.iter().map(|(rule, count)| format!("{count} {rule}")).collect();
+        lines.push(format!("  {} records were left out by filters: {}", report.filtered, rules.join(" + ")));
+    }
     if report.dead_letters > 0 {
         lines.push(format!("  {} malformed records went to the dead-letter file", report.dead_letters));
     }

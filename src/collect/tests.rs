@@ -10,6 +10,7 @@ use super::*;
 use crate::bucket::{Body, GetRequest, ListPage, ListRequest};
 use crate::clock::FixedClock;
 use crate::commit::fakes::{Bench, SOURCE, settings};
+use crate::filter::{Condition, FieldPath, Rule, Test};
 use crate::record::Record;
 use crate::testing::{Fault, FaultyBucket, MemoryBucket, When};
 
@@ -109,6 +110,7 @@ impl Rig {
                 source: SOURCE,
                 log_type: LogType::CloudTrail,
                 file_type: FileType::Auto,
+                filter: Filter::default(),
                 decode: DecodeSettings { max_record_bytes: 1 << 20, ..Default::default() },
                 inflate: InflateLimits { max_object_bytes: 1 << 30, max_ratio: 1000 },
                 spool_dir: std::env::temp_dir(),
@@ -166,6 +168,7 @@ async fn a_whole_object_is_delivered_in_order() {
             gets: 1,
             records: 3000,
             dropped: 0,
+            filtered: Vec::new(),
             dead_letters: 0,
             read: stored,
             inflated: text.len() as u64,
@@ -454,6 +457,63 @@ async fn a_malformed_record_goes_to_the_dead_letters_and_the_object_goes_on() {
     let progress = collected.progress;
     assert_eq!((progress.ordinal, progress.delivered, progress.dead_letters), (4, 2, 2));
     assert_eq!((collected.work.records, collected.work.dead_letters), (2, 2));
+}
+
+/// A filter that leaves out records of one name.
+fn without(name: &str) -> Filter {
+    let field = FieldPath::find(LogType::CloudTrail, "eventName").expect("known");
+    let condition = Condition { field, test: Test::OneOf(vec![name.to_owned()]) };
+    let exclude = vec![Rule { name: format!("no-{name}"), conditions: vec![condition] }];
+    Filter { exclude, ..Filter::default() }
+}
+
+fn named(names: &[&str]) -> Vec<String> {
+    names
+        .iter()
+        .map(|name| if *name == "bad" { "\"bad\"".to_owned() } else { format!("{{\"eventName\":{name:?}}}") })
+        .collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn filtered_records_are_passed_and_counted() {
+    let elements = named(&["A", "B", "bad", "B", "A", "B"]);
+    let (text, ends) = object(&elements);
+    let mut rig = Rig::new(text);
+    rig.collector.settings.filter = without("B");
+    let collected = rig.collect(None).await;
+    assert!(matches!(collected.ending, Ending::Complete), "{:?}", collected.ending);
+    assert_eq!(rig.delivered().await, format!("0 {}\n4 {}\n", elements[0], elements[4]), "all count");
+    let progress = Progress { delivered: 2, dead_letters: 1, ..rig.at(6, ends[5]) };
+    assert_eq!(collected.progress, progress);
+    let work = &collected.work;
+    assert_eq!((work.records, work.dead_letters, work.filtered.as_slice()), (2, 1, &[0, 3][..]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_filter_that_changes_within_an_object_neither_loses_nor_repeats() {
+    let names = ["A", "B", "A", "A", "B", "B", "A", "B"];
+    let elements = named(&names);
+    let (text, ends) = object(&elements);
+    for cut in 0..text.len() as u64 {
+        let mut rig = Rig::new(text.clone());
+        rig.collector.settings.filter = without("B");
+        rig.faulty.on_get(When::Nth(1), Fault::CutBody(cut));
+        for get in 2..=4 {
+            rig.faulty.on_get(When::Nth(get), Fault::CutBody(0));
+        }
+        let first = rig.collect(None).await;
+        rig.collector.settings.filter = without("A");
+        let second = rig.collect(Some(first.progress)).await;
+        assert!(matches!(second.ending, Ending::Complete), "cut at {cut}: {:?}", second.ending);
+        let passed = ends.iter().filter(|end| **end <= cut).count();
+        let kept = |number: usize| names[number] == if number < passed { "A" } else { "B" };
+        let expected: String = (0..8)
+            .filter(|number| kept(*number))
+            .map(|number| format!("{number} {}\n", elements[number]))
+            .collect();
+        assert_eq!(rig.delivered().await, expected, "cut at {cut}");
+        assert_eq!(second.progress.ordinal, 8, "cut at {cut}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,7 +9,7 @@ use super::{CLEANUP_BATCH, Closing, CommitError, Durable};
 use crate::failpoint;
 use crate::pattern::{Leaf, PrefixTime};
 use crate::state::history::{self, HistoryEntry, HistoryHeader};
-use crate::state::{Batch, Change, LedgerEntry, SourceKey, State, StateError};
+use crate::state::{Batch, Change, LedgerEntry, Outcome, SourceKey, State, StateError};
 
 pub(super) fn apply_in_parts(state: &dyn State, changes: Vec<Change>) -> Result<(), CommitError> {
     let mut changes = changes.into_iter().peekable();
@@ -21,7 +21,7 @@ pub(super) fn apply_in_parts(state: &dyn State, changes: Vec<Change>) -> Result<
 
 /// Appends the ledgers to the history, closes the prefixes in one batch, deletes the ledgers.
 pub(super) fn close(durable: &mut Durable, closing: Closing) -> Result<(), CommitError> {
-    let Closing { source, source_name, prefixes, mut changes, at, recheck } = closing;
+    let Closing { source, source_name, prefixes, mut changes, at, recheck, found_by } = closing;
     let state = durable.state.clone();
     let mut lengths = BTreeMap::new();
     for (leaf, time) in &prefixes {
@@ -33,6 +33,7 @@ pub(super) fn close(durable: &mut Durable, closing: Closing) -> Result<(), Commi
             prefix: leaf.prefix(*time).name,
             closed_at: at,
             objects: None,
+            recheck: found_by,
         };
         let entries = LedgerOf::new(&*state, source, leaf, *time);
         let appended = durable.history.append(&header, entries.map(|entry| entry.map(into_history)))?;
@@ -88,8 +89,12 @@ pub(super) fn clean_up(
 ) -> Result<(), StateError> {
     let mut batch = Vec::with_capacity(CLEANUP_BATCH);
     for entry in LedgerOf::new(state, source, leaf, time) {
-        batch.push(Change::DeleteEntry(source, entry?.0));
-        if batch.len() == CLEANUP_BATCH {
+        let (key, entry) = entry?;
+        if entry.outcome == Outcome::Gone {
+            batch.push(Change::DeleteProgress(source, key.clone()));
+        }
+        batch.push(Change::DeleteEntry(source, key));
+        if batch.len() >= CLEANUP_BATCH {
             state.apply(&Batch(std::mem::take(&mut batch)))?;
             failpoint::hit("mid-ledger-cleanup");
         }

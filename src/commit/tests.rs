@@ -26,6 +26,7 @@ fn progress(offset: u64) -> Progress {
         offset,
         log_type: "cloudtrail".into(),
         decoder: 1,
+        unfinished: false,
     }
 }
 
@@ -334,6 +335,7 @@ fn closing(leaf: &Leaf, time: PrefixTime) -> Closing {
     let closed = Marker { closed: true, ..Marker::default() };
     let record = LeafRecord { closed_through: leaf.next(time), sparse_until: None, dropped: false };
     Closing {
+        found_by: None,
         recheck: None,
         source: SOURCE,
         source_name: "main".into(),

@@ -4,6 +4,7 @@ use toml::Spanned;
 
 use super::environment;
 use super::error::Problem;
+use super::files::{SECRET_LIMIT, read_bounded};
 use super::model::{Access, Credentials, Secret};
 use super::raw::{RawCredentials, RawSecret, RawSource, Set};
 use super::table::Table;
@@ -149,7 +150,7 @@ fn secret_text(
         })?,
         RawSecret::File(path) => {
             let path = texts.resolve(value.span().start, path);
-            let text = std::fs::read_to_string(&path).map_err(|error| {
+            let text = read_bounded(&path, SECRET_LIMIT).map_err(|error| {
                 table.wrong(key, value, format!("cannot read {}: {error}", path.display()))
             })?;
             let text = text.strip_suffix('\n').unwrap_or(&text);

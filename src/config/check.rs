@@ -4,13 +4,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::Problem;
-use super::model::{Compression, Config, EncoderType, Limits, SinkConfig, SinkType, SourceConfig};
+use super::model::{Compression, Config, Limits, SinkConfig, SinkType, SourceConfig};
 use super::overlap::overlapping_sources;
 use super::raw::{RawConfig, RawLimits, RawSink, Set};
 use super::source::check_source;
-use super::table::{Table, Word};
+use super::table::Table;
 use super::texts::Texts;
 use super::tree::source_label;
+use crate::encode::cef::{CefSettings, DOMAIN_KEYS, Outcome};
+use crate::encode::{ENCODINGS, Encoding};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
@@ -105,7 +107,7 @@ fn sink(
         "type",
         &sink.sink_type,
         SinkType::File,
-        &[("file", Word::Means(SinkType::File)), ("stdout", Word::Means(SinkType::Stdout))],
+        &[("file", SinkType::File), ("stdout", SinkType::Stdout)],
     )?;
     let path = match sink_type {
         SinkType::File => {
@@ -118,21 +120,13 @@ fn sink(
             None
         }
     };
-    let encoder = table.word(
-        "encoder",
-        &sink.encoder,
-        EncoderType::Interflow,
-        &[("interflow", Word::Means(EncoderType::Interflow)), ("cef", Word::NotYet), ("raw", Word::NotYet)],
-    )?;
+    let words: Vec<_> = ENCODINGS.iter().map(|encoding| (encoding.word, encoding)).collect();
+    let encoder = table.word("encoder", &sink.encoder, &ENCODINGS[0], &words)?;
     let compression = table.word(
         "compression",
         &sink.compression,
         Compression::None,
-        &[
-            ("none", Word::Means(Compression::None)),
-            ("gzip", Word::Means(Compression::Gzip)),
-            ("zstd", Word::Means(Compression::Zstd)),
-        ],
+        &[("none", Compression::None), ("gzip", Compression::Gzip), ("zstd", Compression::Zstd)],
     )?;
     let keep_age = match &sink.keep_age {
         Some(age) => Some(table.one_duration("keep_age", age, MINUTE)?),
@@ -148,6 +142,7 @@ fn sink(
         sink_type,
         path,
         encoder,
+        cef: cef(&table, sink, encoder)?,
         rotate_size: table.size("rotate_size", &sink.rotate_size, 256 * MIB, (KIB, TIB))?,
         rotate_every: table.duration("rotate_every", &sink.rotate_every, MINUTE, SECOND)?,
         compression,
@@ -156,6 +151,32 @@ fn sink(
         min_free: table.size("min_free", &sink.min_free, 256 * MIB, (0, 1024 * TIB))?,
         sink_timeout: table.duration("sink_timeout", &sink.sink_timeout, 5 * MINUTE, SECOND)?,
         dead_letter_path,
+    })
+}
+
+/// The settings of CEF lines; with another encoder they contradict it.
+fn cef(table: &Table, sink: &RawSink, encoder: &Encoding) -> Result<CefSettings, Problem> {
+    let typed = [("device_domain_key", &sink.device_domain_key), ("event_outcome", &sink.event_outcome)];
+    for (key, value) in typed {
+        if let Some(value) = value.as_ref().filter(|_| encoder.word != "cef") {
+            let reason = format!(
+                "contradicts `sink.encoder` = \"{}\": it is about CEF; remove one of them",
+                encoder.word
+            );
+            return Err(table.wrong(key, value, reason));
+        }
+    }
+    let default = CefSettings::default();
+    let keys = DOMAIN_KEYS.map(|key| (key, key));
+    let outcomes = Outcome::ALL.map(|outcome| (outcome.word(), outcome));
+    Ok(CefSettings {
+        device_domain_key: table.word(
+            "device_domain_key",
+            &sink.device_domain_key,
+            default.device_domain_key,
+            &keys,
+        )?,
+        outcome: table.word("event_outcome", &sink.event_outcome, default.outcome, &outcomes)?,
     })
 }
 

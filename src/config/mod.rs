@@ -11,6 +11,8 @@ mod access;
 mod check;
 mod error;
 mod file_pattern;
+mod files;
+mod filter;
 mod model;
 mod names;
 mod overlap;

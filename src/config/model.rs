@@ -6,6 +6,9 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::file_pattern::FilePattern;
+use crate::encode::Encoding;
+use crate::encode::cef::CefSettings;
+use crate::filter::Filter;
 use crate::layout::Layout;
 use crate::pattern::PrefixPattern;
 use crate::record::LogType;
@@ -71,17 +74,6 @@ pub enum SinkType {
     Stdout,
 }
 
-/// The form of a record in the sink.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EncoderType {
-    /// Interflow-style NDJSON.
-    Interflow,
-    /// ArcSight CEF.
-    Cef,
-    /// The original record.
-    Raw,
-}
-
 /// What happens to a segment at rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
@@ -101,7 +93,9 @@ pub struct SinkConfig {
     /// Folder of the file sink; set exactly when `sink_type` is `File`.
     pub path: Option<PathBuf>,
     /// Form of the records.
-    pub encoder: EncoderType,
+    pub encoder: &'static Encoding,
+    /// About CEF lines.
+    pub cef: CefSettings,
     /// A segment of this size is finished.
     pub rotate_size: u64,
     /// A segment of this age is finished.
@@ -239,6 +233,12 @@ pub struct SourceConfig {
     pub free_form: FreeForm,
     /// Whether flow rows with log status NODATA or SKIPDATA are kept.
     pub keep_nodata: bool,
+    /// Request headers of WAF records whose values are hidden.
+    pub mask_headers: Vec<String>,
+    /// Where a `jsonl` record tells its time: a dotted path.
+    pub timestamp_field: Option<String>,
+    /// Which records are kept.
+    pub filter: Filter,
     /// Stellar Cyber tenant id.
     pub tenantid: Option<String>,
     /// Tenant name.

@@ -32,6 +32,8 @@ pub(super) struct RawSink {
     pub sink_type: Set<String>,
     pub path: Set<String>,
     pub encoder: Set<String>,
+    pub device_domain_key: Set<String>,
+    pub event_outcome: Set<String>,
     pub rotate_size: Set<RawSize>,
     pub rotate_every: Set<String>,
     pub compression: Set<String>,
@@ -86,6 +88,8 @@ pub(super) struct RawSource {
     pub vendor_object: Set<String>,
     pub free_form: Set<String>,
     pub keep_nodata: Set<bool>,
+    pub mask_headers: Set<Vec<Spanned<String>>>,
+    pub timestamp_field: Set<String>,
     pub tenantid: Set<String>,
     pub tenant_name: Set<String>,
     pub list_page_size: Set<u64>,
@@ -100,6 +104,70 @@ pub(super) struct RawSource {
     pub ip_version: Set<String>,
     pub credentials: Set<RawCredentials>,
     pub proxy: Set<RawProxy>,
+    pub include: Set<Vec<Spanned<RawRule>>>,
+    pub exclude: Set<Vec<Spanned<RawRule>>>,
+}
+
+/// `[[source.include]]` and `[[source.exclude]]`: a condition of its own, more of them, or both.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawRule {
+    pub name: Set<String>,
+    pub field: Set<String>,
+    pub equals: Set<RawScalar>,
+    pub one_of: Set<Vec<RawScalar>>,
+    pub prefix: Set<String>,
+    pub regex: Set<String>,
+    pub cidr: Set<RawTexts>,
+    pub exists: Set<bool>,
+    pub all: Set<Vec<Spanned<RawCondition>>>,
+}
+
+/// One condition of a rule: a field and exactly one test.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCondition {
+    pub field: Set<String>,
+    pub equals: Set<RawScalar>,
+    pub one_of: Set<Vec<RawScalar>>,
+    pub prefix: Set<String>,
+    pub regex: Set<String>,
+    pub cidr: Set<RawTexts>,
+    pub exists: Set<bool>,
+}
+
+/// A text, number or boolean, as the text it is compared by.
+#[derive(Clone, Debug)]
+pub(super) struct RawScalar(pub String);
+
+impl<'de> Deserialize<'de> for RawScalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match toml::Value::deserialize(deserializer)? {
+            toml::Value::String(text) => Ok(RawScalar(text)),
+            toml::Value::Integer(number) => Ok(RawScalar(number.to_string())),
+            toml::Value::Boolean(word) => Ok(RawScalar(word.to_string())),
+            other => Err(de::Error::custom(format!(
+                "expected a text, a whole number, true or false, not {}",
+                other.type_str()
+            ))),
+        }
+    }
+}
+
+/// A text, or a list of texts.
+#[derive(Clone, Debug)]
+pub(super) struct RawTexts(pub Vec<String>);
+
+impl<'de> Deserialize<'de> for RawTexts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match toml::Value::deserialize(deserializer)? {
+            toml::Value::String(text) => Ok(RawTexts(vec![text])),
+            other => other
+                .try_into()
+                .map(RawTexts)
+                .map_err(|_| de::Error::custom("expected a text or a list of texts")),
+        }
+    }
 }
 
 /// `[source.credentials]`.

@@ -6,10 +6,11 @@
 use serde::Serialize;
 
 use super::model::{
-    BucketLocation, Compression, Config, Credentials, EncoderType, FileType, FreeForm, KeyOrder, OnOverwrite,
-    SinkType, SourceConfig,
+    BucketLocation, Compression, Config, Credentials, FileType, FreeForm, KeyOrder, OnOverwrite, SinkType,
+    SourceConfig,
 };
 use super::units::{show_duration, show_size, show_start};
+use crate::filter::{Condition, Rule, Test};
 
 const HIDDEN: &str = "[secret]";
 
@@ -29,6 +30,10 @@ struct ShownSink {
     #[serde(rename = "type")]
     sink_type: &'static str,
     encoder: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device_domain_key: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_outcome: Option<&'static str>,
     sink_timeout: String,
     dead_letter_path: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,6 +92,9 @@ struct ShownSource {
     vendor_object: String,
     free_form: &'static str,
     keep_nodata: bool,
+    mask_headers: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp_field: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tenantid: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,6 +107,31 @@ struct ShownSource {
     path_style: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     credentials: Option<ShownCredentials>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    include: Vec<ShownRule>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    exclude: Vec<ShownRule>,
+}
+
+#[derive(Serialize)]
+struct ShownRule {
+    name: String,
+    all: Vec<ShownCondition>,
+}
+
+#[derive(Default, Serialize)]
+struct ShownCondition {
+    field: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    one_of: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prefix: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    regex: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cidr: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exists: Option<bool>,
 }
 
 #[derive(Default, Serialize)]
@@ -142,16 +175,15 @@ fn shown(config: &Config) -> Shown {
 fn shown_sink(config: &Config) -> ShownSink {
     let sink = &config.sink;
     let files = sink.sink_type == SinkType::File;
+    let cef = sink.encoder.word == "cef";
     ShownSink {
         sink_type: match sink.sink_type {
             SinkType::File => "file",
             SinkType::Stdout => "stdout",
         },
-        encoder: match sink.encoder {
-            EncoderType::Interflow => "interflow",
-            EncoderType::Cef => "cef",
-            EncoderType::Raw => "raw",
-        },
+        encoder: sink.encoder.word,
+        device_domain_key: cef.then_some(sink.cef.device_domain_key),
+        event_outcome: cef.then_some(sink.cef.outcome.word()),
         sink_timeout: show_duration(sink.sink_timeout),
         dead_letter_path: sink.dead_letter_path.display().to_string(),
         path: sink.path.as_ref().map(|path| path.display().to_string()),
@@ -227,6 +259,8 @@ fn shown_source(source: &SourceConfig) -> ShownSource {
             FreeForm::String => "string",
         },
         keep_nodata: source.keep_nodata,
+        mask_headers: source.mask_headers.clone(),
+        timestamp_field: source.timestamp_field.clone(),
         tenantid: source.tenantid.clone(),
         tenant_name: source.tenant_name.clone(),
         list_page_size: source.list_page_size,
@@ -234,7 +268,25 @@ fn shown_source(source: &SourceConfig) -> ShownSource {
         endpoint_url: source.access.endpoint_url.clone(),
         path_style: source.access.path_style,
         credentials: shown_credentials(&source.access.credentials),
+        include: source.filter.include.iter().map(shown_rule).collect(),
+        exclude: source.filter.exclude.iter().map(shown_rule).collect(),
     }
+}
+
+fn shown_rule(rule: &Rule) -> ShownRule {
+    ShownRule { name: rule.name.clone(), all: rule.conditions.iter().map(shown_condition).collect() }
+}
+
+fn shown_condition(condition: &Condition) -> ShownCondition {
+    let mut shown = ShownCondition { field: condition.field.to_string(), ..ShownCondition::default() };
+    match &condition.test {
+        Test::OneOf(texts) => shown.one_of = Some(texts.clone()),
+        Test::Prefix(prefix) => shown.prefix = Some(prefix.clone()),
+        Test::Regex(regex) => shown.regex = Some(regex.as_str().to_owned()),
+        Test::Cidr(networks) => shown.cidr = Some(networks.iter().map(ToString::to_string).collect()),
+        Test::Exists(exists) => shown.exists = Some(*exists),
+    }
+    shown
 }
 
 fn shown_credentials(credentials: &Credentials) -> Option<ShownCredentials> {

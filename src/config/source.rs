@@ -9,17 +9,19 @@ use super::access::check_access;
 use super::check::{DAY, HOUR, MINUTE};
 use super::error::{Problem, nearest};
 use super::file_pattern::FilePattern;
+use super::filter::check_filter;
 use super::model::{BucketLocation, FileType, FreeForm, KeyOrder, OnOverwrite, SourceConfig, Start};
 use super::raw::RawSource;
-use super::table::{Table, Word};
+use super::table::Table;
 use super::texts::Texts;
 use super::units::parse_start;
 use crate::layout;
 use crate::pattern::PrefixPattern;
 use crate::record::LogType;
+use crate::record::waf::SECRET_HEADERS;
 
 /// Top-level fields of an Interflow record that the vendor's object must not replace.
-const INTERFLOW_FIELDS: [&str; 53] = [
+const INTERFLOW_FIELDS: [&str; 61] = [
     "_id",
     "action",
     "appid_name",
@@ -45,6 +47,7 @@ const INTERFLOW_FIELDS: [&str; 53] = [
     "event_status",
     "event_type",
     "host",
+    "http",
     "login_result",
     "login_type",
     "msg_class",
@@ -53,9 +56,13 @@ const INTERFLOW_FIELDS: [&str; 53] = [
     "outpkts_delta",
     "proto",
     "proto_name",
+    "request_url",
+    "rule",
     "s3",
     "service",
     "srcip",
+    "srcip_geo",
+    "srcip_geo_source",
     "srcip_host",
     "srcip_original",
     "srcip_type",
@@ -64,12 +71,15 @@ const INTERFLOW_FIELDS: [&str; 53] = [
     "srcip_version",
     "srcport",
     "start_time",
+    "tags",
     "tcp_flags_name",
     "tenant_name",
     "tenantid",
     "timestamp",
+    "tls",
     "totalbytes",
     "totalpackets",
+    "url",
     "user",
     "user_agent",
     "write_time",
@@ -116,6 +126,9 @@ pub(super) fn check_source(
         vendor_object: vendor_object(table, raw)?,
         free_form: free_form(table, raw)?,
         keep_nodata: raw.keep_nodata.as_ref().is_some_and(|keep| *keep.get_ref()),
+        mask_headers: mask_headers(table, raw)?,
+        timestamp_field: timestamp_field(table, raw, &name, log_type, warnings)?,
+        filter: check_filter(table, raw, log_type)?,
         tenantid: table.text("tenantid", &raw.tenantid)?,
         tenant_name: table.text("tenant_name", &raw.tenant_name)?,
         list_page_size: u16::try_from(table.number(
@@ -149,13 +162,7 @@ fn name(table: &Table, raw: &RawSource) -> Result<String, Problem> {
 
 fn log_type(table: &Table, raw: &RawSource) -> Result<LogType, Problem> {
     let value = table.required("log_type", &raw.log_type, "\"cloudtrail\"")?;
-    let words = LogType::ALL.map(|log_type| {
-        let word = match log_type {
-            LogType::CloudTrail | LogType::VpcFlow => Word::Means(log_type),
-            LogType::Waf | LogType::Jsonl => Word::NotYet,
-        };
-        (log_type.word(), word)
-    });
+    let words = LogType::ALL.map(|log_type| (log_type.word(), log_type));
     table.one_word("log_type", value, &words)
 }
 
@@ -189,7 +196,7 @@ fn key_order(
         "key_order",
         &raw.key_order,
         default,
-        &[("time", Word::Means(KeyOrder::Time)), ("none", Word::Means(KeyOrder::None))],
+        &[("time", KeyOrder::Time), ("none", KeyOrder::None)],
     )?;
     match &raw.key_order {
         Some(value) if order == KeyOrder::Time && !pattern.is_range() && wildcard_among_dates(pattern) => {
@@ -255,7 +262,9 @@ fn default_file_pattern(log_type: LogType) -> &'static str {
         // Objects in Parquet end in `.log.parquet`, or in `.parquet` where another tool wrote them.
         LogType::VpcFlow if PARQUET => r".*\.(log\.gz|parquet)",
         LogType::VpcFlow => r".*\.log\.gz",
-        LogType::Waf => r".*\.log\.gz",
+        // what WAF writes itself; what Firehose writes: STREAM-VERSION-TIME-UUID, the stream's name
+        // beginning as WAF asks
+        LogType::Waf => r".*(\.log(\.gz)?|aws-waf-logs-[^/]*[0-9a-f]{12}(\.gz)?)",
         LogType::Jsonl => ".*",
     }
 }
@@ -272,12 +281,13 @@ fn file_pattern(table: &Table, raw: &RawSource, log_type: LogType) -> Result<Fil
 
 fn file_type(table: &Table, raw: &RawSource) -> Result<FileType, Problem> {
     let words = [
-        ("auto", Word::Means(FileType::Auto)),
-        ("gzip", Word::Means(FileType::Gzip)),
-        ("text", Word::Means(FileType::Text)),
-        ("parquet", if PARQUET { Word::Means(FileType::Parquet) } else { Word::NotYet }),
+        ("auto", FileType::Auto),
+        ("gzip", FileType::Gzip),
+        ("text", FileType::Text),
+        ("parquet", FileType::Parquet),
     ];
-    table.word("file_type", &raw.file_type, FileType::Auto, &words)
+    let words = if PARQUET { &words[..] } else { &words[..3] };
+    table.word("file_type", &raw.file_type, FileType::Auto, words)
 }
 
 fn recurrence(table: &Table, raw: &RawSource) -> Result<Duration, Problem> {
@@ -313,14 +323,51 @@ fn recheck(table: &Table, raw: &RawSource) -> Result<Vec<Duration>, Problem> {
 }
 
 fn on_overwrite(table: &Table, raw: &RawSource) -> Result<OnOverwrite, Problem> {
-    let words =
-        [("ignore", Word::Means(OnOverwrite::Ignore)), ("collect", Word::Means(OnOverwrite::Collect))];
+    let words = [("ignore", OnOverwrite::Ignore), ("collect", OnOverwrite::Collect)];
     table.word("on_overwrite", &raw.on_overwrite, OnOverwrite::Ignore, &words)
 }
 
 fn free_form(table: &Table, raw: &RawSource) -> Result<FreeForm, Problem> {
-    let words = [("object", Word::Means(FreeForm::Object)), ("string", Word::Means(FreeForm::String))];
+    let words = [("object", FreeForm::Object), ("string", FreeForm::String)];
     table.word("free_form", &raw.free_form, FreeForm::Object, &words)
+}
+
+/// The names of the headers, as typed.
+fn mask_headers(table: &Table, raw: &RawSource) -> Result<Vec<String>, Problem> {
+    let Some(names) = &raw.mask_headers else { return Ok(SECRET_HEADERS.map(str::to_owned).to_vec()) };
+    // RFC 9110: a field name is a token
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    for name in names.get_ref() {
+        if name.get_ref().is_empty() || !name.get_ref().bytes().all(allowed) {
+            return Err(table.not_allowed("mask_headers", name, "names of headers, such as \"Cookie\""));
+        }
+    }
+    Ok(names.get_ref().iter().map(|name| name.get_ref().clone()).collect())
+}
+
+fn timestamp_field(
+    table: &Table,
+    raw: &RawSource,
+    name: &str,
+    log_type: LogType,
+    warnings: &mut Vec<String>,
+) -> Result<Option<String>, Problem> {
+    let field = table.text("timestamp_field", &raw.timestamp_field)?;
+    match (&raw.timestamp_field, log_type) {
+        (None, LogType::Jsonl) => warnings.push(format!(
+            "source \"{name}\": without `timestamp_field` its records have the time at which they are written"
+        )),
+        (Some(value), LogType::CloudTrail | LogType::VpcFlow | LogType::Waf) => {
+            let reason = format!(
+                "contradicts `log_type` = \"{}\", whose records tell their time in a field of their own; it is \
+                 for \"jsonl\"",
+                log_type.word()
+            );
+            return Err(table.wrong("timestamp_field", value, reason));
+        }
+        (None, _) | (Some(_), LogType::Jsonl) => {}
+    }
+    Ok(field)
 }
 
 fn vendor_object(table: &Table, raw: &RawSource) -> Result<String, Problem> {

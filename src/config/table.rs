@@ -16,15 +16,6 @@ pub(super) struct Table {
     pub at: Range<usize>,
 }
 
-/// What a word of the configuration leads to.
-#[derive(Clone, Copy)]
-pub(super) enum Word<T> {
-    /// The value it means.
-    Means(T),
-    /// Known, but refused: not there yet in this version.
-    NotYet,
-}
-
 impl Table {
     pub fn new(path: impl Into<String>, at: Range<usize>) -> Self {
         Table { path: path.into(), at }
@@ -135,7 +126,7 @@ impl Table {
         key: &str,
         value: &Set<String>,
         default: T,
-        words: &[(&str, Word<T>)],
+        words: &[(&str, T)],
     ) -> Result<T, Problem> {
         let Some(value) = value else { return Ok(default) };
         self.one_word(key, value, words)
@@ -146,22 +137,15 @@ impl Table {
         &self,
         key: &str,
         value: &Spanned<String>,
-        words: &[(&str, Word<T>)],
+        words: &[(&str, T)],
     ) -> Result<T, Problem> {
         let given = value.get_ref().as_str();
-        match words.iter().find(|(word, _)| *word == given) {
-            Some((_, Word::Means(meaning))) => Ok(*meaning),
-            Some((word, Word::NotYet)) => {
-                Err(self.wrong(key, value, format!("\"{word}\" is not there yet in this version")))
-            }
-            None => {
-                let there = words.iter().filter(|(_, word)| matches!(word, Word::Means(_)));
-                let there: Vec<_> = there.map(|(word, _)| format!("\"{word}\"")).collect();
-                let hint = hint(given, words.iter().map(|(word, _)| *word));
-                let allowed = format!("{}{hint}", there.join(" or "));
-                Err(self.not_allowed(key, value, allowed))
-            }
-        }
+        let meaning = words.iter().find(|(word, _)| *word == given).map(|(_, meaning)| *meaning);
+        meaning.ok_or_else(|| {
+            let known: Vec<_> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+            let hint = hint(given, words.iter().map(|(word, _)| *word));
+            self.not_allowed(key, value, format!("{}{hint}", known.join(" or ")))
+        })
     }
 
     /// Text that is not empty.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::environment;
 use super::error::{ConfigError, Place};
+use super::files::{CONFIGURATION_LIMIT, read_bounded};
 
 /// The variable that names the configuration when `-c` does not.
 const VARIABLE: &str = "S3SWEEP_CONFIG";
@@ -35,7 +36,7 @@ impl Texts {
         let paths = if named.is_empty() { vec![default_path()?] } else { named.to_vec() };
         for path in paths {
             for file in files_of(&path)? {
-                let text = std::fs::read_to_string(&file)
+                let text = read_bounded(&file, CONFIGURATION_LIMIT)
                     .map_err(|source| ConfigError::Read { path: file.clone(), source })?;
                 texts.add(file, text);
             }

@@ -11,7 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{Problem, hint};
 use super::names::names_of;
-use super::raw::{RawConfig, RawCredentials, RawLimits, RawProxy, RawSink, RawSource};
+use super::raw::{RawCondition, RawConfig, RawCredentials, RawLimits, RawProxy, RawRule, RawSink, RawSource};
 use super::texts::{Text, Texts};
 
 /// What stands in a configuration written by `init` where the user has to decide.
@@ -166,6 +166,36 @@ fn check_source(source: &DeTable<'_>, path: &str, problems: &mut Vec<Problem>) {
             check_table(table, &format!("{path}.{name}"), known, problems);
         }
     }
+    for list in ["include", "exclude"] {
+        for (rule, path) in tables_of(source, list, path) {
+            check_table(rule, &path, names_of::<RawRule>(), problems);
+            for (condition, path) in tables_of(rule, "all", &path) {
+                check_table(condition, &path, names_of::<RawCondition>(), problems);
+            }
+        }
+    }
+}
+
+/// The tables in the list `name`, each with its path: `NAME` of the table, or its number, stands
+/// behind that of the list.
+fn tables_of<'t, 'i>(table: &'t DeTable<'i>, name: &str, path: &str) -> Vec<(&'t DeTable<'i>, String)> {
+    let Some(DeValue::Array(list)) = table.get(name).map(Spanned::get_ref) else { return Vec::new() };
+    let tables = list.iter().enumerate().filter_map(|(number, element)| match element.get_ref() {
+        DeValue::Table(table) => {
+            let own = table.get("name").and_then(|name| name.get_ref().as_str());
+            Some((table, element_path(&join(path, name), own, number)))
+        }
+        _ => None,
+    });
+    tables.collect()
+}
+
+/// The path of a table in a list: its name behind the list's, or its number from 1.
+pub(super) fn element_path(list: &str, name: Option<&str>, number: usize) -> String {
+    match name {
+        Some(name) if !name.is_empty() => format!("{list}.{name}"),
+        _ => format!("{list}.{}", number + 1),
+    }
 }
 
 /// Reports the keys of a table that are no settings. The value is not quoted: it may be a
@@ -225,10 +255,7 @@ fn check_value(value: &Spanned<DeValue<'_>>, path: &str, problems: &mut Vec<Prob
 
 /// `source.NAME`, or the number of the source, from 1, where it has no usable name.
 pub(super) fn source_label(name: Option<&str>, number: usize) -> String {
-    match name {
-        Some(name) if !name.is_empty() => format!("{SOURCE}.{name}"),
-        _ => format!("{SOURCE}.{}", number + 1),
-    }
+    element_path(SOURCE, name, number)
 }
 
 fn source_path(source: &DeTable<'_>, number: usize) -> String {
@@ -264,14 +291,18 @@ fn path_at(table: &DeTable<'_>, path: &str, offset: usize) -> String {
                     return found;
                 }
             }
-            DeValue::Array(array) if path == SOURCE => {
+            DeValue::Array(array) => {
                 for (number, element) in array.iter().enumerate() {
-                    let DeValue::Table(source) = element.get_ref() else { continue };
-                    let label = source_path(source, number);
-                    let found = path_at(source, &label, offset);
+                    let DeValue::Table(inner) = element.get_ref() else { continue };
+                    let own = inner.get("name").and_then(|name| name.get_ref().as_str());
+                    let label = element_path(&path, own, number);
+                    let found = path_at(inner, &label, offset);
                     if found != label || element.span().contains(&offset) {
                         return found;
                     }
+                }
+                if value.span().contains(&offset) {
+                    return path;
                 }
             }
             _ if value.span().contains(&offset) => return path,

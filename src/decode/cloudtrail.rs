@@ -5,8 +5,6 @@
 //! no record longer than the limit is held. A list element that is no valid record is malformed
 //! and the object goes on; a break in what lies between the records is damage.
 
-mod table;
-
 use std::sync::LazyLock;
 
 use memchr::memchr;
@@ -16,7 +14,7 @@ use super::scan::{Kind, Scan};
 use super::{Damage, Decoder, Step};
 use crate::record::{Record, json};
 
-pub use table::{PATHS, field};
+pub use crate::record::cloudtrail::{PATHS, field};
 
 static FIELDS: LazyLock<Paths> = LazyLock::new(|| Paths::new(PATHS));
 

@@ -8,7 +8,7 @@ use memchr::{memchr, memchr_iter};
 use serde::de::IgnoredAny;
 use wide::u8x32;
 
-use super::walk::{self, Stop};
+use super::grammar::{self, Stop};
 use crate::record::{Span, json};
 
 /// The deepest nesting of a record, the record itself counted. A line holds its record one level
@@ -81,7 +81,7 @@ impl FieldReader {
     /// why, once its end is known.
     pub fn walk(&mut self, bytes: &[u8]) -> Result<usize, Stop> {
         self.spans.fill(Span::default());
-        if walk::byte(bytes, 0)? != b'{' {
+        if grammar::byte(bytes, 0)? != b'{' {
             return Err(Stop::Invalid);
         }
         let end = note(&self.paths.roots, bytes, 0, MAX_DEPTH, &mut self.spans)?;
@@ -223,20 +223,20 @@ impl Name {
 
 /// Notes the fields of the object whose bracket is at `at` and returns the index after it.
 fn note(names: &Names, bytes: &[u8], at: usize, depth: usize, spans: &mut [Span]) -> Result<usize, Stop> {
-    let mut at = walk::blanks(bytes, at + 1);
-    if walk::byte(bytes, at)? == b'}' {
+    let mut at = grammar::blanks(bytes, at + 1);
+    if grammar::byte(bytes, at)? == b'}' {
         return Ok(at + 1);
     }
     loop {
-        let (name_end, start) = walk::name(bytes, at)?;
+        let (name_end, start) = grammar::name(bytes, at)?;
         let node = names.find(bytes, at + 1, name_end - 1);
         at = match node {
             Some(node) => note_value(node, bytes, start, depth - 1, spans)?,
-            None => walk::value(bytes, start, depth - 1)?,
+            None => grammar::value(bytes, start, depth - 1)?,
         };
-        at = walk::blanks(bytes, at);
-        match walk::byte(bytes, at)? {
-            b',' => at = walk::blanks(bytes, at + 1),
+        at = grammar::blanks(bytes, at);
+        match grammar::byte(bytes, at)? {
+            b',' => at = grammar::blanks(bytes, at + 1),
             b'}' => return Ok(at + 1),
             _ => return Err(Stop::Invalid),
         }
@@ -255,11 +255,11 @@ fn note_value(
         // A twin before this member may have noted fields that this one does not have.
         clear(&node.children, spans);
     }
-    let end = match walk::byte(bytes, start)? {
+    let end = match grammar::byte(bytes, start)? {
         b'{' if depth > 0 && !node.children.nodes.is_empty() => {
             note(&node.children, bytes, start, depth, spans)?
         }
-        _ => walk::value(bytes, start, depth)?,
+        _ => grammar::value(bytes, start, depth)?,
     };
     spans[node.span] = Span { start: start as u32, end: end as u32 };
     Ok(end)

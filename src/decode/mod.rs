@@ -6,16 +6,18 @@
 
 pub mod cloudtrail;
 pub mod fields;
+pub mod grammar;
 pub mod inflate;
+pub mod json_lines;
 #[cfg(feature = "parquet")]
 pub mod parquet;
 pub mod scan;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod vpcflow;
-pub mod walk;
 
 use crate::record::{LogType, Record};
+use json_lines::JsonLinesDecoder;
 
 /// What a decoder found at the start of the window. `consumed` counts the bytes of the window
 /// that are done with; a record's bytes lie within them.
@@ -100,6 +102,11 @@ pub fn decoder(log_type: LogType, settings: &DecodeSettings) -> Option<Box<dyn D
     match log_type {
         LogType::CloudTrail => Some(Box::new(cloudtrail::CloudTrailDecoder::new(settings.max_record_bytes))),
         LogType::VpcFlow => Some(Box::new(vpcflow::VpcFlowDecoder::new(settings))),
-        LogType::Waf | LogType::Jsonl => None,
+        LogType::Waf => {
+            Some(Box::new(JsonLinesDecoder::new(&json_lines::WAF_FIELDS, settings.max_record_bytes)))
+        }
+        LogType::Jsonl => {
+            Some(Box::new(JsonLinesDecoder::new(&json_lines::NO_FIELDS, settings.max_record_bytes)))
+        }
     }
 }

@@ -111,7 +111,7 @@ pub fn push_as_string(out: &mut Vec<u8>, raw: &[u8]) {
 }
 
 /// The length of the string that begins `raw`, quotes included; all of `raw` when it is cut.
-fn string_length(raw: &[u8]) -> usize {
+pub(super) fn string_length(raw: &[u8]) -> usize {
     let mut at = 1;
     while let Some(found) = raw.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
         if raw[at + found] == b'"' {
@@ -180,6 +180,44 @@ fn plain_bytes(block: &[u8; BLOCK]) -> usize {
     (found | 1 << BLOCK).trailing_zeros() as usize
 }
 
+/// Appends a valid JSON value without the blanks and line breaks between its tokens, and of a
+/// longer one the first `most` bytes, which may end within a character.
+pub fn push_compact(out: &mut Vec<u8>, raw: &[u8], most: usize) {
+    let (mut in_string, mut escaped) = (false, false);
+    let full = out.len().saturating_add(most);
+    for &byte in raw {
+        if out.len() >= full {
+            return;
+        }
+        if in_string || !byte.is_ascii_whitespace() {
+            out.push(byte);
+        }
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_string,
+            b'"' => in_string = !in_string,
+            _ => {}
+        }
+    }
+}
+
+/// The text of a raw value: what a string stands for, a number or word as it is written, an
+/// object or list in compact form; `None` for `null`.
+pub fn text(raw: &[u8]) -> Option<Cow<'_, str>> {
+    if let Some(body) = string_body(raw) {
+        return Some(unescape(body));
+    }
+    match raw.first()? {
+        b'n' => None,
+        b'{' | b'[' => {
+            let mut compact = Vec::with_capacity(raw.len());
+            push_compact(&mut compact, raw, raw.len());
+            Some(Cow::Owned(String::from_utf8_lossy(&compact).into_owned()))
+        }
+        _ => Some(String::from_utf8_lossy(raw)),
+    }
+}
+
 /// Appends a valid JSON value byte for byte, except that line breaks become spaces: in valid
 /// JSON they stand between tokens only.
 pub fn push_one_line(out: &mut Vec<u8>, raw: &[u8]) {
@@ -207,7 +245,12 @@ pub fn member<'a>(object: &'a [u8], name: &str) -> Option<&'a [u8]> {
 
 /// Whether a still escaped member name is `name`; case counts.
 pub fn name_is(escaped: &str, name: &str) -> bool {
-    escaped == name || (memchr(b'\\', escaped.as_bytes()).is_some() && unescape(escaped.as_bytes()) == name)
+    body_is(escaped.as_bytes(), name)
+}
+
+/// Whether a still escaped string body stands for `text`; case counts.
+pub fn body_is(body: &[u8], text: &str) -> bool {
+    body == text.as_bytes() || (memchr(b'\\', body).is_some() && unescape(body) == text)
 }
 
 /// Calls `visit` with the still escaped name and the raw value of each member of a JSON object,
@@ -305,6 +348,24 @@ mod tests {
             push_as_string(&mut out, raw.as_bytes());
             assert_eq!(serde_json::from_slice::<String>(&out).unwrap(), want, "{raw}");
         }
+    }
+
+    #[test]
+    fn values_have_texts() {
+        for (raw, want) in [
+            ("\"a\\\"\\u00fc\"", Some("a\"ü")),
+            ("\"\"", Some("")),
+            ("null", None),
+            ("false", Some("false")),
+            ("-1.50", Some("-1.50")),
+            ("{ \"a b\" :\r\n\t[ 1, \"x\\\" \\\\\" , null ] }", Some("{\"a b\":[1,\"x\\\" \\\\\",null]}")),
+            ("", None),
+        ] {
+            assert_eq!(text(raw.as_bytes()).as_deref(), want, "{raw}");
+        }
+        let mut out = Vec::new();
+        push_compact(&mut out, b"[ \"0123456789\"]", 6);
+        assert_eq!(out, b"[\"0123");
     }
 
     #[test]

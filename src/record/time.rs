@@ -2,8 +2,37 @@
 
 use chrono::{Datelike, NaiveDate};
 
+use super::json;
+
 /// Days from 0001-01-01 (day 1 of chrono's count) to 1970-01-01.
 const EPOCH_DAY: i64 = 719_163;
+
+/// Numbers from here on are milliseconds, smaller ones seconds: as seconds this is the year 5138,
+/// as milliseconds March 1973.
+const LEAST_MILLIS: f64 = 1e11;
+
+/// The first millisecond of the year 10000.
+const END: f64 = 253_402_300_800_000.0;
+
+/// Reads a raw JSON value that tells a time: text as in [`epoch_millis`], or the seconds or
+/// milliseconds since 1970 as a number or as text, with a fraction or without. Milliseconds are
+/// told by their size, 1e11 and more.
+///
+/// `None` for everything else, and for times after the year 9999.
+pub fn any_epoch_millis(raw: &[u8]) -> Option<i64> {
+    let text = json::string_body(raw).unwrap_or(raw);
+    epoch_millis(text).or_else(|| epoch_number(std::str::from_utf8(text).ok()?))
+}
+
+fn epoch_number(text: &str) -> Option<i64> {
+    // `inf` and `nan` are numbers for Rust
+    if !text.ends_with(|last: char| last.is_ascii_digit()) {
+        return None;
+    }
+    let number: f64 = text.parse().ok()?;
+    let millis = if number.abs() < LEAST_MILLIS { (number * 1_000.0).round() } else { number.trunc() };
+    (millis.abs() < END).then_some(millis as i64)
+}
 
 /// Reads an RFC 3339 time (`2023-07-10T12:06:33Z`, with a fraction or an offset too), or the
 /// basic form of old CloudTrail records (`20131102T010628Z`), as epoch milliseconds.
@@ -136,6 +165,35 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(epoch_millis(text.as_bytes()), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_times_too() {
+        for (raw, want) in [
+            ("1688990793", Some(1_688_990_793_000)),
+            ("1688990793000", Some(1_688_990_793_000)),
+            ("\"1688990793\"", Some(1_688_990_793_000)),
+            ("\"1688990793123\"", Some(1_688_990_793_123)),
+            ("1688990793.1234", Some(1_688_990_793_123)),
+            ("1688990793123.9", Some(1_688_990_793_123)),
+            ("1.688990793E9", Some(1_688_990_793_000)),
+            ("0", Some(0)),
+            ("-1", Some(-1_000)),
+            ("99999999999", Some(99_999_999_999_000)),
+            ("100000000000", Some(100_000_000_000)),
+            ("\"2023-07-10T12:06:33Z\"", Some(1_688_990_793_000)),
+            ("1688990793123456", None),
+            ("1e400", None),
+            ("\"inf\"", None),
+            ("\"nan\"", None),
+            ("\"\"", None),
+            ("null", None),
+            ("true", None),
+            ("{}", None),
+            ("\"yesterday\"", None),
+        ] {
+            assert_eq!(any_epoch_millis(raw.as_bytes()), want, "{raw}");
         }
     }
 

@@ -24,8 +24,8 @@ use crate::commit::{CommitError, CommitHandle, CommitSettings, Committer, Durabl
 use crate::config::{self, Config, FileType, FreeForm, Limits, SinkConfig, SinkType, SourceConfig};
 use crate::decode::DecodeSettings;
 use crate::decode::inflate::{self, InflateLimits};
-use crate::encode::Encoder;
-use crate::encode::interflow::{self, InterflowSettings, SettingsError};
+use crate::encode::interflow::InterflowSettings;
+use crate::encode::{EncodeSettings, Encoder, SettingsError};
 use crate::retry::Backoff;
 use crate::schedule;
 use crate::sink::dead_letter::DeadLetters;
@@ -77,20 +77,29 @@ pub struct Source {
 }
 
 impl Source {
-    /// A source of the instance with this name; no request is made yet.
-    pub fn new(config: &SourceConfig, instance: &str) -> Result<Self, SettingsError> {
-        let settings = InterflowSettings {
+    /// A source of `whole`; no request is made yet.
+    pub fn new(config: &SourceConfig, whole: &Config) -> Result<Self, SettingsError> {
+        let interflow = InterflowSettings {
             vendor_object: config.vendor_object.clone(),
             free_form_as_strings: config.free_form == FreeForm::String,
+            mask_headers: config.mask_headers.clone(),
+            timestamp_field: config.timestamp_field.clone(),
             tenantid: config.tenantid.clone(),
             tenant_name: config.tenant_name.clone(),
-            engid_name: Some(instance.to_owned()),
+            engid_name: Some(whole.instance.clone()),
         };
+        let settings = EncodeSettings { interflow, cef: whole.sink.cef.clone() };
         Ok(Source {
             config: Arc::new(config.clone()),
-            encoder: interflow::encoder(config.log_type, &settings)?,
+            encoder: whole.sink.encoder.encoder(config.log_type, &settings)?,
             bucket: OnceCell::new(),
         })
+    }
+
+    /// The same over another bucket than the one that its settings name.
+    #[cfg(feature = "testing")]
+    pub fn over(self, bucket: Arc<dyn Bucket>) -> Self {
+        Source { bucket: OnceCell::new_with(Some(bucket)), ..self }
     }
 
     /// The bucket, with its requests counted anew.
@@ -195,6 +204,7 @@ impl Instance {
                     FileType::Text => inflate::FileType::Text,
                     FileType::Parquet => inflate::FileType::Parquet,
                 },
+                filter: source.config.filter.clone(),
                 decode: DecodeSettings {
                     max_record_bytes: limits.max_record_bytes,
                     keep_nodata: source.config.keep_nodata,
@@ -279,6 +289,7 @@ fn known_sources(config: &Config, now: DateTime<Utc>) -> Vec<KnownSource> {
         name: source.name.clone(),
         pattern: source.pattern.clone(),
         record: sweep::open::open(None, source, 1, now).0,
+        recheck: source.recheck.clone(),
     };
     config.sources.iter().map(known).collect()
 }

@@ -168,6 +168,9 @@ impl DiskState {
                 keep_copy(&path, &aside)?;
             }
         }
+        for forgotten in rebuild::forget_rechecks(&self, &changes)?.chunks(BUILD_BATCH) {
+            self.apply(&Batch(forgotten.to_vec()))?;
+        }
         self.apply(&Batch(changes))?;
         Ok(self)
     }

@@ -162,6 +162,7 @@ fn values_of_every_kind_come_back() {
         offset: u64::MAX,
         log_type: "cloudtrail".into(),
         decoder: u16::MAX,
+        unfinished: false,
     });
     same(Quarantined {
         source: "s".into(),

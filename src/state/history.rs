@@ -42,6 +42,10 @@ pub struct HistoryHeader {
     /// neither written nor read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objects: Option<u64>,
+    /// Rechecks that were done, this one included, where a frame holds what one of them found;
+    /// `None` in the frame of a closing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recheck: Option<u32>,
 }
 
 /// One settled object of a closed prefix.
@@ -309,6 +313,11 @@ pub fn list(state_dir: &Path) -> Result<BTreeMap<String, u64>, HistoryError> {
         true => files(&folder),
         false => Ok(BTreeMap::new()),
     }
+}
+
+/// Whether a history file holds closings of the day `day`, or of a later one.
+pub fn is_since(file: &str, day: NaiveDate) -> bool {
+    day_of(file).is_some_and(|closed| closed >= day)
 }
 
 /// Begins to read the frame at `offset` of a history file.

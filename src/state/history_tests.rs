@@ -25,6 +25,7 @@ fn header(prefix: &str, closed_at: &str) -> HistoryHeader {
         prefix: prefix.into(),
         closed_at: instant(closed_at),
         objects: None,
+        recheck: None,
     }
 }
 

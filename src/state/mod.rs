@@ -234,6 +234,10 @@ pub struct Progress {
     pub log_type: String,
     /// Version of its decoder.
     pub decoder: u16,
+    /// Whether the object might still have been written when this was read: another ETag is then
+    /// its longer form, and no other object.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unfinished: bool,
 }
 
 /// A closed prefix that is to be listed once more.

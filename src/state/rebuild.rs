@@ -6,12 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::time::Duration;
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
 use super::history::{self, HistoryError, HistoryHeader};
 use super::sidecar::{Sidecar, SidecarSource};
-use super::{Change, LeafRecord, Marker, SourceRecord, StateError};
+use super::{Change, LeafRecord, Marker, Recheck, SourceRecord, State, StateError};
 use crate::pattern::{Leaf, PrefixPattern, PrefixTime};
 
 /// A source as the configuration tells it.
@@ -23,6 +24,8 @@ pub struct KnownSource {
     pub pattern: PrefixPattern,
     /// What would be stored of it if it were new.
     pub record: SourceRecord,
+    /// Ages at which closed prefixes are listed once more.
+    pub recheck: Vec<Duration>,
 }
 
 /// What is known again.
@@ -60,6 +63,8 @@ pub fn rebuild(dir: &Path, sidecar: Option<&Sidecar>, known: &[KnownSource]) -> 
 /// A closing that the history tells of.
 struct Frame {
     header: HistoryHeader,
+    /// Where it lies: file and first byte.
+    place: (String, u64),
     /// The first key: it names the time.
     key: Option<String>,
 }
@@ -91,10 +96,11 @@ fn read_history(dir: &Path, rebuilt: &mut Rebuilt) -> Result<Frames, StateError>
 fn whole_length(dir: &Path, file: &str, length: u64, mut each: impl FnMut(Frame)) -> Result<u64, StateError> {
     let mut frames = history::frames(dir, file, length);
     loop {
+        let place = (file.to_owned(), frames.offset());
         let visited = frames.visit_next(|frame| {
             let header = frame.header().clone();
             let key = frame.next().transpose()?.map(|entry| entry.key);
-            Ok(Frame { header, key })
+            Ok(Frame { header, place, key })
         });
         match visited {
             // the frame counts once it was read to its end
@@ -145,6 +151,9 @@ fn from_sidecar(
             let leaf = known.and_then(|known| known.pattern.leaf(head));
             let closed = closed_above(leaf.as_ref(), head, through, &frames);
             put_leaf(rebuilt, &record, leaf.as_ref(), head, through, &closed);
+            if let (Some(known), Some(leaf)) = (known, &leaf) {
+                plan_rechecks(rebuilt, &record, leaf, &known.recheck, &frames);
+            }
             rebuilt.again.push(again(name, head, through, closed.len()));
         }
         if saved.leaves.is_empty() {
@@ -189,6 +198,7 @@ fn from_history(known: &[KnownSource], frames: &Frames, rebuilt: &mut Rebuilt) {
         for (leaf, closed) in leaves {
             let through = leaf.time_of(record.start);
             put_leaf(rebuilt, &record, Some(&leaf), leaf.head(), through, &closed);
+            plan_rechecks(rebuilt, &record, &leaf, &known.recheck, &frames);
             rebuilt.again.push(again(&known.name, leaf.head(), through, closed.len()));
         }
     }
@@ -271,6 +281,68 @@ fn put_leaf(
         let marker = Box::new(Marker { closed: true, ..Marker::default() });
         rebuilt.changes.push(Change::PutMarker(key, head.to_owned(), *time, marker));
     }
+}
+
+/// Before the last closing that the history tells by more than this, sweeps did the rechecks that
+/// were due; later ones are done once more, which costs a LIST and delivers nothing.
+const SURE: TimeDelta = TimeDelta::days(1);
+
+/// Plans the rechecks of a leaf's closed prefixes anew: those ahead, and those that may not have
+/// been done. A prefix whose closing is not among the frames is left out, since all of it would
+/// be taken for new.
+fn plan_rechecks(
+    rebuilt: &mut Rebuilt,
+    record: &SourceRecord,
+    leaf: &Leaf,
+    ages: &[Duration],
+    frames: &[&Frame],
+) {
+    let Some(last_closing) = frames.iter().map(|frame| frame.header.closed_at).max() else { return };
+    let mut of_prefix: BTreeMap<PrefixTime, Vec<&Frame>> = BTreeMap::new();
+    for frame in frames.iter().filter(|frame| frame.header.leaf == leaf.head()) {
+        let time = frame.key.as_deref().and_then(|key| leaf.prefix_of_key(key));
+        if let Some(time) = time.filter(|time| leaf.prefix(*time).name == frame.header.prefix) {
+            of_prefix.entry(time).or_default().push(frame);
+        }
+    }
+    for (time, frames) in of_prefix {
+        let closings = frames.iter().filter(|frame| frame.header.recheck.is_none());
+        let Some(closed_at) = closings.map(|frame| frame.header.closed_at).max() else { continue };
+        let due = |age: &Duration| closed_at.checked_add_signed(TimeDelta::from_std(*age).ok()?);
+        let is_done = |at: DateTime<Utc>| last_closing.signed_duration_since(at) > SURE;
+        let done = ages.iter().take_while(|age| due(age).is_some_and(is_done)).count();
+        let Some(next) = ages.get(done).and_then(due) else { continue };
+        let recheck = Recheck {
+            closed_at,
+            done: u32::try_from(done).unwrap_or(u32::MAX),
+            frames: frames.iter().map(|frame| frame.place.clone()).collect(),
+        };
+        let head = leaf.head().to_owned();
+        rebuilt.changes.push(Change::PutRecheck(record.key(), next, head, time, Box::new(recheck)));
+    }
+}
+
+/// Planned rechecks that rest on history which is lost by these changes: all of their prefixes
+/// would be taken for new.
+pub fn forget_rechecks(state: &dyn State, mended: &[Change]) -> Result<Vec<Change>, StateError> {
+    let is_lost = |(file, offset): &(String, u64)| {
+        mended.iter().any(|change| match change {
+            Change::PutHistory(cut, length) => cut == file && offset >= length,
+            Change::DeleteHistory(gone) => gone == file,
+            _ => false,
+        })
+    };
+    let mut changes = Vec::new();
+    for (_, source) in state.sources()? {
+        for (due, head, time, recheck) in
+            state.rechecks(source.key(), DateTime::<Utc>::MAX_UTC, usize::MAX)?
+        {
+            if recheck.frames.iter().any(is_lost) {
+                changes.push(Change::DeleteRecheck(source.key(), due, head, time));
+            }
+        }
+    }
+    Ok(changes)
 }
 
 fn again(source: &str, head: &str, through: PrefixTime, closed: usize) -> String {

@@ -277,12 +277,19 @@ impl Sweeper {
         }
         match entry {
             Some(entry) if entry.settles(&object.etag) => Ok(Verdict::Settled(entry)),
-            Some(entry) if !entry.delivered_nothing() => Ok(self.overwritten(walk, object, entry)),
+            Some(entry) if !entry.delivered_nothing() && !self.is_begun(key, &entry)? => {
+                Ok(self.overwritten(walk, object, entry))
+            }
             Some(_) | None => match self.state.failed(self.key, key)? {
                 Some(failed) => Ok(Verdict::Failed { waits: failed.retry_at > self.clock.now() }),
                 None => Ok(Verdict::New),
             },
         }
+    }
+
+    /// Whether the object was deleted while it was collected, and may go on where it was left.
+    fn is_begun(&self, key: &str, entry: &LedgerEntry) -> Result<bool, SweepError> {
+        Ok(entry.outcome == Outcome::Gone && self.state.progress(self.key, key)?.is_some())
     }
 
     /// A settled key whose ETag is another one now.
@@ -377,13 +384,16 @@ impl Sweeper {
 
     /// A ledger entry whose key the listing does not have.
     fn absent(&self, walk: &mut Walk<'_>, entry: Option<(String, LedgerEntry)>) {
-        let Some((key, _)) = entry else { return };
+        let Some((key, entry)) = entry else { return };
         let Some(time) = walk.view.leaf.prefix_of_key(&key) else { return };
         if !walk.listed.listing.covered.contains(time) {
             return;
         }
         let open_ended = walk.view.leaf.pattern().step().is_none();
         if open_ended && walk.listed.changes.len() < MAX_CHANGES {
+            if entry.outcome == Outcome::Gone {
+                walk.listed.changes.push(Change::DeleteProgress(self.key, key.clone()));
+            }
             walk.listed.changes.push(Change::DeleteEntry(self.key, key));
         } else {
             walk.listed.seen.entry(time).or_default().has_entries = true;

@@ -13,6 +13,7 @@ pub mod plan;
 mod recheck;
 pub mod report;
 mod settle;
+mod zone;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -231,7 +232,10 @@ async fn open_source(context: &SweepContext) -> Result<(SourceRecord, Opened), S
     let _one_at_a_time = context.limits.opening.lock().await;
     let known = context.state.source(&context.config.name)?;
     let free_id = context.state.sources()?.iter().map(|(_, record)| record.id + 1).max().unwrap_or(1);
-    let (record, opened) = open::open(known, &context.config, free_id, context.clock.now());
+    let (record, opened) = open::open(known.clone(), &context.config, free_id, context.clock.now());
+    if let Some(known) = known.filter(|_| opened == Opened::Floors) {
+        zone::reopen(context, &known).await?;
+    }
     if opened != Opened::AsBefore {
         let put = Change::PutSource(context.config.name.clone(), Box::new(record.clone()));
         if opened == Opened::Generation {
@@ -277,6 +281,7 @@ impl Sweeper {
 impl Sweeper {
     async fn run(self: &Arc<Self>, opened: Opened) -> Result<(), SweepError> {
         self.open(opened).await?;
+        self.settle_vanished().await?;
         let leaves = self.leaves().await?;
         self.tally(|report| report.leaves = leaves.len() as u64);
         self.live_pass(&leaves, true).await?;

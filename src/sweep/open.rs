@@ -2,6 +2,7 @@
 //! floors that no longer hold. Pure.
 
 use chrono::{DateTime, TimeZone as _, Utc};
+use chrono_tz::Tz;
 
 use super::plan::back;
 use crate::config::{SourceConfig, Start};
@@ -69,6 +70,11 @@ pub fn open(
         return (record, Opened::Floors);
     }
     (known, Opened::AsBefore)
+}
+
+/// The time zone of a stored record; `None` when it names none that is known.
+pub fn zone_of(record: &SourceRecord) -> Option<Tz> {
+    record.floor_settings.split(' ').next()?.parse().ok()
 }
 
 /// The absolute instant at which every leaf begins.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tracing::{debug, warn};
 
 use super::report::Skip;
-use super::{Found, SweepError, Sweeper};
+use super::{Found, Mode, SweepError, Sweeper};
 use crate::bucket::{ListRequest, ObjectRef};
 use crate::collect::{Collected, Collector, Ending, Work};
 use crate::commit::{CommitError, ObjectId, Settlement};
@@ -76,9 +76,10 @@ impl Sweeper {
         }
         let collected = collector.collect(object, resume).await?;
         self.note_answer(&collected.ending);
-        let work = collected.work;
+        let work = &collected.work;
         self.tally(|report| {
             report.records += work.records;
+            report.count_filtered(&work.filtered, &collector.settings.filter);
             report.dropped += work.dropped;
             report.dead_letters += work.dead_letters;
             report.bytes.read += work.read;
@@ -148,6 +149,7 @@ impl Sweeper {
                 Class::Gone => {
                     self.put_entry(job, Outcome::Gone, &progress, None).await?;
                     self.tally(|report| report.skip_known(Skip::Gone));
+                    self.tell_gone(key, &progress);
                     Ok(true)
                 }
                 Class::Unreachable => {
@@ -249,11 +251,13 @@ impl Sweeper {
         if job.failed.is_some() {
             changes.push(Change::DeleteFailed(self.key, object.key.clone()));
         }
-        if job.resumed {
+        // Should it be there again, the same object goes on after what was delivered.
+        let keep_progress = outcome == Outcome::Gone && progress.ordinal > 0;
+        if job.resumed && !keep_progress {
             changes.push(Change::DeleteProgress(self.key, object.key.clone()));
         }
         changes.extend(quarantined.map(|object| Change::PutQuarantined(self.key.id, Box::new(object))));
-        self.settle_with(job, changes, false).await
+        self.settle_with(job, changes, keep_progress).await
     }
 
     async fn settle_with(
@@ -275,13 +279,68 @@ impl Sweeper {
         });
     }
 
+    /// Settles objects that an earlier run began and that are no longer there, before a listing
+    /// without them closes their prefix. One LIST each; what failed is tried by name anyway.
+    pub(super) async fn settle_vanished(&self) -> Result<(), SweepError> {
+        let Mode::Collect(committer) = &self.mode else { return Ok(()) };
+        for (key, progress) in self.state.all_progress(self.key)? {
+            let entry = self.state.entry(self.key, &key)?;
+            let known =
+                entry.is_some_and(|entry| entry.outcome == Outcome::Gone && entry.etag == progress.etag);
+            if known || self.is_failed(&key)? {
+                continue;
+            }
+            match self.look_up(&key).await {
+                Ok(None) => {}
+                Ok(Some(_)) => continue,                     // its listing finds it
+                Err(SweepError::Bucket(_)) => return Ok(()), // the next sweep looks again
+                Err(error) => return Err(error),
+            }
+            let now = self.clock.now();
+            let entry = LedgerEntry {
+                etag: progress.etag.clone(),
+                outcome: Outcome::Gone,
+                records: progress.delivered,
+                last_modified: now,
+                settled_at: now,
+            };
+            let changes = vec![Change::PutEntry(self.key, key.clone(), entry)];
+            let object = ObjectId { source: self.key, key: key.clone() };
+            committer.settle(Settlement { object, changes, keep_progress: true }).await?;
+            self.tally(|report| report.skip(Skip::Gone));
+            self.tell_gone(&key, &progress);
+        }
+        Ok(())
+    }
+
+    /// Names an object that was deleted after some of its records were delivered: the rest of
+    /// them will not come.
+    fn tell_gone(&self, key: &str, progress: &Progress) {
+        if progress.ordinal == 0 {
+            return;
+        }
+        let records = progress.delivered;
+        warn!(source = self.config.name, key, records, "deleted while it was collected");
+        let reason = format!("deleted while it was collected, after {records} of its records");
+        self.tally(|report| report.fail(key, &Failure::new(Class::Gone, reason)));
+    }
+
+    /// The object that a key holds now.
+    async fn look_up(&self, key: &str) -> Result<Option<ObjectRef>, SweepError> {
+        let request = ListRequest { prefix: key.to_owned(), page_size: 1, ..ListRequest::default() };
+        let page = self.page(&request).await?;
+        Ok(page.objects.into_iter().find(|object| object.key == key))
+    }
+
     /// What took the place of a replaced object. Where nothing of the old one was delivered, the
     /// new one is the first that we get, and is collected whatever `on_overwrite` says.
     async fn successor(&self, job: &Job<'_>, collected: &Collected) -> Result<Successor, CommitError> {
         let key = &job.found.object.key;
-        let request = ListRequest { prefix: key.clone(), page_size: 1, ..ListRequest::default() };
-        let page = match self.page(&request).await {
-            Ok(page) => page,
+        let object = match self.look_up(key).await {
+            Ok(Some(object)) => object,
+            Ok(None) => {
+                return Ok(Successor::Unknown(Failure::new(Class::Gone, "deleted after it was listed")));
+            }
             Err(SweepError::Bucket(error)) => {
                 return Ok(Successor::Unknown(Failure::new(Class::Transient, crate::failure::chain(&error))));
             }
@@ -295,12 +354,11 @@ impl Sweeper {
                 )));
             }
         };
-        let Some(object) = page.objects.into_iter().find(|object| object.key == *key) else {
-            return Ok(Successor::Unknown(Failure::new(Class::Gone, "deleted after it was listed")));
-        };
         let delivered = collected.progress.delivered + collected.progress.dead_letters;
-        if self.bucket.may_be_unfinished(object.last_modified, self.clock.now()) {
-            // A file that grew while it was read: what was delivered is its beginning.
+        let grew = collected.progress.unfinished
+            || self.bucket.may_be_unfinished(object.last_modified, self.clock.now());
+        if grew {
+            // A file that was read while it grew: what was delivered is its beginning.
             let resume = Progress { etag: object.etag.clone(), ..collected.progress.clone() };
             return Ok(Successor::Collect(object, Some(resume)));
         }

@@ -291,6 +291,7 @@ impl Sweeper {
             return Ok(());
         }
         let closing = Closing {
+            found_by: None,
             recheck: self.first_recheck(),
             source: self.key,
             source_name: self.config.name.clone(),

@@ -64,7 +64,8 @@ impl History {
     }
 }
 
-fn into_ledger(entry: &HistoryEntry) -> LedgerEntry {
+/// What the history says of an object, as the ledger says it.
+pub(super) fn into_ledger(entry: &HistoryEntry) -> LedgerEntry {
     LedgerEntry {
         etag: entry.etag.clone(),
         // A word of a later version stands for something that was settled all the same.
@@ -146,6 +147,7 @@ impl Sweeper {
     ) -> Result<(), SweepError> {
         let Mode::Collect(committer) = &self.mode else { return Ok(()) };
         recheck.done += 1;
+        let found_by = Some(recheck.done);
         let next = self.next_recheck(&recheck).map(|due| (due, recheck));
         let has_entries = found && !self.ledger_is_empty(leaf, time)?;
         if !has_entries {
@@ -160,6 +162,7 @@ impl Sweeper {
             prefixes: vec![(leaf.clone(), time)],
             changes: vec![forget],
             recheck: next,
+            found_by,
             at: self.clock.now(),
         };
         Ok(committer.close(closing).await?)

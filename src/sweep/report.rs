@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::bucket::metered::RequestCounts;
 use crate::failure::{Class, Failure};
+use crate::filter::Filter;
 
 /// Failures that are listed one by one; more are only counted.
 const LISTED_FAILURES: usize = 1000;
@@ -108,7 +109,7 @@ impl Requests {
     }
 }
 
-/// One object that failed or was quarantined.
+/// One object that failed, was quarantined, or is gone after a part of it was delivered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FailureLine {
     /// Its key.
@@ -136,13 +137,16 @@ pub struct SourceReport {
     pub dropped: u64,
     /// Records left out by the user's filters.
     pub filtered: u64,
+    /// The same by the name of the rule.
+    pub filtered_by: BTreeMap<String, u64>,
     /// Records sent to the dead-letter file.
     pub dead_letters: u64,
     /// Bytes on their way.
     pub bytes: ByteCounts,
     /// Requests to the bucket.
     pub requests: Requests,
-    /// Objects that failed or were quarantined, the first thousand.
+    /// Objects that failed, were quarantined, or are gone with a part of their records
+    /// delivered; the first thousand.
     pub failures: Vec<FailureLine>,
     /// Failures beyond those.
     pub failures_omitted: u64,
@@ -178,6 +182,14 @@ impl SourceReport {
         *self.objects.skipped.entry(reason.word()).or_default() += 1;
     }
 
+    /// Counts records that the filter left out, given by the numbers of its rules.
+    pub fn count_filtered(&mut self, filtered: &[u64], filter: &Filter) {
+        for (rule, count) in filtered.iter().enumerate().filter(|(_, count)| **count > 0) {
+            self.filtered += count;
+            *self.filtered_by.entry(filter.name(rule).to_owned()).or_default() += count;
+        }
+    }
+
     /// Counts a listed object that failed earlier and is not due to be tried again.
     pub fn count_waiting(&mut self) {
         self.objects.listed += 1;
@@ -185,7 +197,7 @@ impl SourceReport {
         self.waiting += 1;
     }
 
-    /// Notes an object that failed or was quarantined.
+    /// Names an object that did not come whole.
     pub fn fail(&mut self, key: &str, failure: &Failure) {
         self.waiting += u64::from(failure.class == Class::Archived);
         if self.failures.len() < LISTED_FAILURES {

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream};
 
 use crate::bucket::metered::RequestCounts;
@@ -18,6 +18,8 @@ use crate::failure::Class;
 
 /// Bytes per piece of a body: small enough that most objects of a test come in several.
 const CHUNK_BYTES: usize = 64 * 1024;
+/// As in a directory ([`crate::bucket::dir`]).
+const YOUNG: TimeDelta = TimeDelta::minutes(1);
 
 /// An object of a [`MemoryBucket`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +56,7 @@ struct Store {
     objects: BTreeMap<String, StoredObject>,
     clock: Option<DateTime<Utc>>,
     log: Vec<Call>,
+    grows: bool,
 }
 
 impl MemoryBucket {
@@ -101,6 +104,11 @@ impl MemoryBucket {
     /// The clock as it was set.
     pub fn clock(&self) -> Option<DateTime<Utc>> {
         self.store().clock
+    }
+
+    /// Whether objects younger than a minute may still be written, as files of a directory are.
+    pub fn set_grows(&self, grows: bool) {
+        self.store().grows = grows;
     }
 
     /// The object at `key`.
@@ -228,17 +236,21 @@ impl Bucket for MemoryBucket {
         });
         Ok(stream::iter(chunks).boxed())
     }
+
+    fn may_be_unfinished(&self, last_modified: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+        self.store().grows && now - last_modified < YOUNG
+    }
 }
 
 /// Where a page begins: keys greater than `key`, or equal to it when `included`.
-struct Start {
-    key: String,
-    included: bool,
+pub(super) struct Start {
+    pub(super) key: String,
+    pub(super) included: bool,
 }
 
 impl Start {
     /// `None` for a token that no page gave out.
-    fn of(request: &ListRequest) -> Option<Self> {
+    pub(super) fn of(request: &ListRequest) -> Option<Self> {
         match (&request.token, &request.start_after) {
             (Some(token), _) => match token.split_at_checked(1)? {
                 ("=", key) => Some(Start { key: key.to_owned(), included: true }),
@@ -253,7 +265,7 @@ impl Start {
     }
 
     /// After all keys of `folder`, which ends in `/`: at the text with the next byte, `0`.
-    fn after_folder(folder: &str) -> Self {
+    pub(super) fn after_folder(folder: &str) -> Self {
         Start { key: format!("{}0", folder.strip_suffix('/').unwrap_or(folder)), included: true }
     }
 
@@ -262,13 +274,13 @@ impl Start {
         (first, Bound::Unbounded)
     }
 
-    fn token(&self) -> String {
+    pub(super) fn token(&self) -> String {
         format!("{}{}", if self.included { '=' } else { '>' }, self.key)
     }
 }
 
 /// FNV-1a over the bytes, with their number: stable, and other for other test data.
-fn etag(bytes: &[u8]) -> String {
+pub(super) fn etag(bytes: &[u8]) -> String {
     let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     });

@@ -14,7 +14,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("main", &["cli"]),
     ("cli", &["*"]),
     ("service", &["*"]),
-    ("config", &["layout", "pattern", "record"]),
+    // the words of encoders and filters, and what they mean, are theirs
+    ("config", &["layout", "pattern", "record", "encode", "filter"]),
     // sweep → collect, commit → {bucket, decode, encode, sink, state} → leaves
     (
         "sweep",
@@ -25,6 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "state",
             "layout",
             "pattern",
+            "filter",
             "clock",
             "failpoint",
             "failure",
@@ -37,6 +39,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "commit",
             "bucket",
             "decode",
+            "filter",
             "encode",
             "record",
             "sink",
@@ -83,9 +86,6 @@ const KNOWN: &[(&str, &str)] = &[
     // The state stores `sink::Position`, and makes files durable by `sink::durable`: a leaf of
     // its own (`durable.rs`) would serve both.
     ("state/", "sink"),
-    // The numbers of CloudTrail's fields lie with its decoder. They belong to what a record is,
-    // `record/cloudtrail.rs`, which decoder, filter and encoder would share.
-    ("encode/interflow/cloudtrail.rs", "decode::cloudtrail::field"),
 ];
 
 /// Words of the outside, and the files (or folders) that may name them.

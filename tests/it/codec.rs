@@ -1,7 +1,6 @@
 //! From stored bytes to Interflow lines: inflate, decode and encode together, on made-up shapes,
 //! on any JSON and any bytes, and on real objects where they are at hand.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use proptest::collection::vec;
@@ -15,7 +14,9 @@ use s3sweep::decode::testing::{Item, for_each_record, split_all, split_in_chunks
 use s3sweep::encode::interflow::InterflowSettings;
 use s3sweep::encode::interflow::cloudtrail::CloudTrailEncoder;
 use s3sweep::encode::{Encoder, Origin};
-use s3sweep::record::json::each_member;
+use s3sweep::record::LogType;
+
+use super::any_json::{checked_line, objects, values, write};
 
 const MAX_RECORD: usize = 1 << 20;
 const ORIGIN: Origin<'_> = Origin { bucket: "b", key: "k", ordinal: 3, write_time: 1_700_000_000_000 };
@@ -29,32 +30,10 @@ fn encode(object: &[u8], settings: &InterflowSettings) -> Vec<Value> {
         let mut line = b"left alone".to_vec();
         encoder.encode(record, &ORIGIN, &mut line);
         let line = line.strip_prefix(b"left alone").expect("what stood in the buffer stays");
-        lines.push(checked_line(line));
+        lines.push(checked_line(LogType::CloudTrail, line));
     })
     .expect("the object is sound");
     lines
-}
-
-fn checked_line(line: &[u8]) -> Value {
-    let text = std::str::from_utf8(line).expect("a line is UTF-8");
-    let text = text.strip_suffix('\n').expect("a line ends in a newline");
-    assert!(!text.contains(['\n', '\r']), "one line: {text}");
-    let mut names = BTreeSet::new();
-    each_member(text, |name, value| {
-        assert!(names.insert(name.to_owned()), "{name} stands twice: {text}");
-        assert!(
-            !matches!(value, "null" | "\"\"" | "\"-\"" | "{}") || name == "aws",
-            "{name} is blank: {text}"
-        );
-    })
-    .expect("a line is an object");
-    let line: Value = serde_json::from_str(text).expect("a line is JSON");
-    assert!(line["timestamp"].is_i64() && line["write_time"].is_i64(), "{text}");
-    assert_eq!((&line["msg_class"], &line["msg_origin"]["vendor"]), (&json!("cloudtrail"), &json!("aws")));
-    if let Some(srcip) = line["srcip"].as_str() {
-        srcip.parse::<std::net::IpAddr>().expect("srcip is an address");
-    }
-    line
 }
 
 #[test]
@@ -104,6 +83,22 @@ fn shapes_beside_the_plain_event() {
               "responseElements":{"omitted":true,"originalSize":123456,"reason":"too large"}}]}"#,
             json!({"event_id": "e", "event_status": "success"}),
         ),
+        (
+            "a version that is a number",
+            r#"{"Records":[{"eventVersion":1.10,"eventID":"e"}]}"#,
+            json!({"event_id": "e"}),
+        ),
+        (
+            "names that differ in case only",
+            r#"{"Records":[{"eventId":"lower","eventID":"upper","EventName":"no","eventName":"yes",
+              "requestParameters":{"Host":"a","host":"b"},"tlsDetails":{"ClientProvidedHostHeader":"no"}}]}"#,
+            json!({"event_id": "upper", "event_name": "yes", "dstip_host": null}),
+        ),
+        (
+            "line breaks between tokens",
+            "{\n\"Records\" :\r\n[\n{\n\"eventID\"\n:\n\"e\"\n,\r\"userIdentity\":\n{\n\"userName\"\n:\n\"u\"\n}\n}\n]\n}\n",
+            json!({"event_id": "e", "srcip_username": "u"}),
+        ),
     ] {
         let lines = encode(object.as_bytes(), &InterflowSettings::default());
         assert_eq!(lines.len(), 1, "{name}");
@@ -113,76 +108,6 @@ fn shapes_beside_the_plain_event() {
         let object: Value = serde_json::from_str(object).expect("the sample is JSON");
         let original = object.get("Records").unwrap_or(&object);
         assert_eq!(lines[0]["aws"], original[0], "{name}");
-    }
-}
-
-/// Texts that the mapping treats in their own ways, and any other.
-fn texts() -> impl Strategy<Value = String> {
-    let special: &'static [&'static str] = &[
-        "",
-        "-",
-        "null",
-        "10.0.0.1",
-        "2001:db8::1",
-        "ec2.amazonaws.com",
-        "AWS Internal/1",
-        "2024-01-02T03:04:05Z",
-        "Root",
-        "IdentityCenterUser",
-        "HIDDEN_DUE_TO_SECURITY_REASONS",
-        "arn:aws:sts::1:assumed-role/r/s",
-        ":assumed-role/",
-        "Insight",
-        "ConsoleLogin",
-        "Failure",
-        "AwsConsoleSignIn",
-        "signin.amazonaws.com",
-        ".",
-        "line\nbreak",
-        "\\\"",
-    ];
-    prop_oneof![proptest::sample::select(special).prop_map(str::to_owned), any::<String>()]
-}
-
-/// Names of CloudTrail's own members, so that odd values stand where the mapping looks, and others.
-fn names() -> impl Strategy<Value = String> {
-    let known: BTreeSet<&str> = PATHS.iter().flat_map(|path| path.split('.')).collect();
-    let known: Vec<&str> = known.into_iter().collect();
-    prop_oneof![8 => proptest::sample::select(known).prop_map(str::to_owned), 1 => texts()]
-}
-
-fn objects(values: impl Strategy<Value = Value>) -> impl Strategy<Value = Value> {
-    vec((names(), values), 0..20)
-        .prop_map(|members| Value::Object(members.into_iter().collect::<Map<_, _>>()))
-}
-
-fn values() -> impl Strategy<Value = Value> {
-    let leaf = prop_oneof![
-        6 => texts().prop_map(Value::from),
-        1 => Just(Value::Null),
-        1 => any::<bool>().prop_map(Value::from),
-        1 => any::<i64>().prop_map(Value::from),
-        // Eighths, because serde_json reads other fractions to within one bit only.
-        1 => any::<i32>().prop_map(|eighths| Value::from(f64::from(eighths) / 8.0)),
-    ];
-    leaf.prop_recursive(5, 60, 12, |inner| {
-        prop_oneof![vec(inner.clone(), 0..5).prop_map(Value::from), objects(inner)]
-    })
-}
-
-/// JSON as others write it: compact, pretty, with carriage returns, or with only ASCII letters.
-fn write(value: &Value, style: u8) -> String {
-    match style % 4 {
-        0 => value.to_string(),
-        1 => format!("{value:#}"),
-        2 => format!("{value:#}").replace('\n', "\r\n\t"),
-        _ => {
-            let escape = |c: char| match c {
-                ' '..='~' => c.to_string(),
-                _ => c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04X}")).collect(),
-            };
-            value.to_string().chars().map(escape).collect()
-        }
     }
 }
 
@@ -230,7 +155,7 @@ fn soups() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn any_object_as_a_record(record in objects(values()), style: u8, as_strings: bool) {
+    fn any_object_as_a_record(record in objects(PATHS, values(PATHS)), style: u8, as_strings: bool) {
         let settings = InterflowSettings { free_form_as_strings: as_strings, ..Default::default() };
         let object = format!("{{\"Records\":[{}]}}", write(&record, style));
         let lines = encode(object.as_bytes(), &settings);
@@ -255,7 +180,7 @@ proptest! {
 
     #[test]
     fn the_elements_of_any_list(
-        elements in vec(values(), 0..8), before in objects(values()), after in objects(values()), style: u8,
+        elements in vec(values(PATHS), 0..8), before in objects(PATHS, values(PATHS)), after in objects(PATHS, values(PATHS)), style: u8,
         chunks in vec(0..60usize, 0..60),
     ) {
         let members = |object: &Value| -> String {

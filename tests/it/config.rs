@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use s3sweep::config::{self, BucketLocation, Config, ConfigError, Credentials, KeyOrder, SinkType, Start};
+use s3sweep::encode::cef::{CefSettings, Outcome};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -91,6 +92,43 @@ fn a_known_layout_is_completed_and_keeps_floors() {
 }
 
 #[test]
+fn each_log_type_has_its_files_and_settings() {
+    let of = |log_type: &str, extra: &str| {
+        good(&with(extra).replace("\"cloudtrail\"", &format!("\"{log_type}\""))).sources.remove(0)
+    };
+    let waf = of("waf", "");
+    for (key, want) in [
+        (
+            "AWSLogs/1/WAFLogs/cloudfront/a/2026/01/31/10/05/1_waflogs_cloudfront_a_20260131T1005Z_0a1b.log.gz",
+            true,
+        ),
+        ("mirror/1_waflogs_cloudfront_a_20260131T1005Z_0a1b.log", true),
+        ("2026/01/31/10/aws-waf-logs-acme-1-2026-01-31-10-04-00-01234567-89ab-cdef-0123-456789abcdef", true),
+        (
+            "2026/01/31/10/aws-waf-logs-acme-1-2026-01-31-10-04-00-01234567-89ab-cdef-0123-456789abcdef.gz",
+            true,
+        ),
+        (
+            "2026/01/31/10/aws-waf-logs-acme-1-2026-01-31-10-04-00-01234567-89ab-cdef-0123-456789abcdef.parquet",
+            false,
+        ),
+        ("AWSLogs/1/WAFLogs/", false),
+        ("aws-waf-logs-acme/readme.txt", false),
+    ] {
+        assert_eq!(waf.file_pattern.is_match(key), want, "{key}");
+    }
+    assert_eq!(waf.mask_headers, ["Authorization", "Cookie", "X-Amz-Security-Token", "Set-Cookie"]);
+    assert_eq!(of("waf", "mask_headers = []").mask_headers, [] as [&str; 0]);
+    assert_eq!(of("waf", "mask_headers = [\"X-Api-Key\"]").mask_headers, ["X-Api-Key"]);
+
+    let jsonl = of("jsonl", "timestamp_field = \"a.b\"");
+    assert!(jsonl.file_pattern.is_match("any/key"));
+    assert_eq!((jsonl.timestamp_field.as_deref(), jsonl.layout), (Some("a.b"), None));
+    let config = good(&with("").replace("\"cloudtrail\"", "\"jsonl\""));
+    assert!(config.warnings[0].contains("timestamp_field"), "{:?}", config.warnings);
+}
+
+#[test]
 fn values_are_read_in_all_their_forms() {
     let config = good(&with(
         "recurrence = \"15 m\"\nstart = 2026-01-31\nlateness = \"0M\"\ntimezone = \"Europe/Berlin\"\nenabled = false",
@@ -115,6 +153,125 @@ fn values_are_read_in_all_their_forms() {
     assert_eq!((config.limits.buffer_bytes, config.sink.rotate_size), (1 << 20, 1_000_000_000));
 }
 
+/// What is named may be a device or a pipe; what it gives is bounded.
+#[test]
+fn endless_files_are_refused_and_pipes_are_read() {
+    let keys = "[source.credentials]\naccess_key_id = \"A\"\nsecret_access_key";
+    let refused = message(&with(&format!("{keys} = {{ file = \"/dev/zero\" }}")));
+    assert_all("a secret", &refused, &["secret_access_key", "/dev/zero", "more than 64 KiB", "name a file"]);
+    let error = config::load(&[PathBuf::from("/dev/zero")]).expect_err("it never ends");
+    let told = s3sweep::failure::chain(&error);
+    assert_all("a configuration", &told, &["/dev/zero", "more than 4096 KiB", "name a file"]);
+
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let written = pipe.clone();
+    let writer = std::thread::spawn(move || std::fs::write(written, "SECRET\n").unwrap());
+    let config = good(&with(&format!("{keys} = {{ file = \"{}\" }}", pipe.display())));
+    writer.join().unwrap();
+    let Credentials::Static { secret_access_key, .. } = &config.sources[0].access.credentials else {
+        panic!("static credentials were given")
+    };
+    assert_eq!(secret_access_key.expose(), "SECRET", "a pipe, as a process substitution gives one");
+}
+
+#[test]
+fn encoders_are_known_by_their_words() {
+    for word in ["interflow", "cef", "raw"] {
+        let config = good(&with("").replace("[sink]", &format!("[sink]\nencoder = \"{word}\"")));
+        assert_eq!(config.sink.encoder.word, word);
+    }
+    let cef = "[sink]\nencoder = \"cef\"\ndevice_domain_key = \"deviceNtDomain\"\nevent_outcome = \"plain\"";
+    let config = good(&with("").replace("[sink]", cef));
+    assert_eq!(config.sink.cef.device_domain_key, "deviceNtDomain");
+    assert_eq!(config.sink.cef.outcome, Outcome::Plain);
+    let again = good(&config.render());
+    assert_eq!(again.sink.cef, config.sink.cef);
+    assert_eq!(good(&with("")).sink.cef, CefSettings::default());
+}
+
+const RULES: &str = r#"
+[[source.include]]
+name = "writes"
+field = "readOnly"
+equals = false
+[[source.exclude]]
+name = "own-network"
+all = [
+  { field = "sourceIPAddress", cidr = ["10.0.0.0/8", "fd00::/8"] },
+  { field = "eventName", prefix = "Put" },
+  { field = "requestParameters.bucketName", regex = "^tmp-" },
+  { field = "errorCode", exists = false },
+]
+[[source.exclude]]
+name = "accounts"
+field = "recipientAccountId"
+one_of = ["111122223333", 444455556666]
+"#;
+
+#[test]
+fn rules_are_read_and_shown() {
+    let config = good(&with(RULES));
+    let shape = |config: &Config| {
+        let filter = &config.sources[0].filter;
+        (format!("{:?}", filter.include), format!("{:?}", filter.exclude))
+    };
+    let filter = &config.sources[0].filter;
+    assert_eq!((filter.include.len(), filter.exclude.len()), (1, 2));
+    assert_eq!((filter.exclude[0].name.as_str(), filter.exclude[0].conditions.len()), ("own-network", 4));
+    assert_eq!(shape(&good(&config.render())), shape(&config), "what is shown means the same");
+    let none = good(&with("")).sources[0].filter.clone();
+    assert!(none.include.is_empty() && none.exclude.is_empty());
+}
+
+#[test]
+fn wrong_rules_are_named_with_the_way_out() {
+    for (case, old, new, fragments) in [
+        (
+            "unknown field",
+            "\"readOnly\"",
+            "\"readonly\"",
+            &["source.main.include.writes.field", "did you mean `readOnly`"][..],
+        ),
+        ("far field", "\"readOnly\"", "\"dstport\"", &["no field \"dstport\"", "cloudtrail"]),
+        ("no name", "name = \"writes\"", "", &["source.main.include.1.name", "missing"]),
+        ("name with a blank", "\"writes\"", "\"all writes\"", &["include.all writes.name", "letters"]),
+        ("reserved name", "\"writes\"", "\"not_included\"", &["not_included"]),
+        ("two of a name", "\"writes\"", "\"accounts\"", &["source.main.exclude.accounts.name", "two rules"]),
+        ("no field", "field = \"readOnly\"", "", &["source.main.include.writes.field", "missing"]),
+        ("no test", "equals = false", "", &["source.main.include.writes", "0 tests", "`equals`"]),
+        ("two tests", "equals = false", "equals = false\nprefix = \"f\"", &["2 tests"]),
+        (
+            "nothing",
+            "field = \"readOnly\"\nequals = false",
+            "",
+            &["source.main.include.writes", "asks for nothing"],
+        ),
+        (
+            "typo",
+            "equals = false",
+            "equal = false",
+            &["source.main.include.writes.equal", "did you mean `equals`"],
+        ),
+        (
+            "typo below",
+            "prefix = \"Put\"",
+            "prefx = \"Put\"",
+            &["exclude.own-network.all.2.prefx", "did you mean `prefix`"],
+        ),
+        ("wrong expression", "^tmp-", "(tmp", &["exclude.own-network.all.3.regex", "no regular expression"]),
+        ("wrong network", "10.0.0.0/8", "10.0.0.1/8", &["own-network.all.1.cidr", "10.0.0.0/8"]),
+        ("no network", "\"fd00::/8\"", "\"ec2\"", &["\"ec2\" is not allowed", "2001:db8::/32"]),
+        ("empty list", "[\"111122223333\", 444455556666]", "[]", &["one_of", "is empty"]),
+        ("wrong type", "equals = false", "equals = 1.5", &["equals", "not float"]),
+        ("a table", "[[source.include]]", "[source.include]", &["include"]),
+    ] {
+        assert!(RULES.contains(old), "{case}: nothing to replace");
+        assert_all(case, &message(&with(&RULES.replacen(old, new, 1))), fragments);
+    }
+}
+
 #[test]
 fn relative_paths_are_taken_from_the_folder_of_the_file() {
     let config = good(&with("").replace("/var/lib/s3sweep", "state").replace("/var/log/s3sweep", "../out"));
@@ -137,7 +294,6 @@ fn wrong_source_settings_are_named_with_the_way_out() {
             "\"cloudtrial\"",
             &["log_type", "cloudtrial", "did you mean `cloudtrail`"],
         ),
-        ("later log type", "\"cloudtrail\"", "\"waf\"", &["log_type", "not there yet"]),
         (
             "leading slash",
             "\"AWSLogs/1",
@@ -192,6 +348,12 @@ fn wrong_source_settings_are_named_with_the_way_out() {
         ("wrong word", "key_order = \"tim\"", &["key_order", "did you mean `time`"]),
         ("wrong age", "recheck = [\"1D\", \"soon\"]", &["recheck", "soon", "column 18"]),
         ("empty vendor object", "vendor_object = \"\"", &["vendor_object"]),
+        (
+            "no header",
+            "mask_headers = [\"Cookie\", \"a b\"]",
+            &["mask_headers", "\"a b\"", "names of headers"],
+        ),
+        ("time of CloudTrail", "timestamp_field = \"eventTime\"", &["timestamp_field", "log_type", "jsonl"]),
         (
             "taken vendor object",
             "vendor_object = \"msg_class\"",
@@ -269,8 +431,24 @@ fn wrong_top_and_sink_settings_are_named() {
         ("no path", "path = \"/var/log/s3sweep\"", "", &["sink.path", "missing"]),
         ("stdout with path", "type = \"file\"", "type = \"stdout\"", &["sink.path", "sink.type", "stdout"]),
         ("wrong sink", "type = \"file\"", "type = \"fiel\"", &["sink.type", "did you mean `file`"]),
-        ("later encoder", "[sink]", "[sink]\nencoder = \"cef\"", &["sink.encoder", "not there yet"]),
-        ("raw encoder", "[sink]", "[sink]\nencoder = \"raw\"", &["sink.encoder", "not there yet"]),
+        (
+            "encoder",
+            "[sink]",
+            "[sink]\nencoder = \"ceff\"",
+            &["sink.encoder", "\"interflow\" or \"cef\" or \"raw\"", "did you mean `cef`"],
+        ),
+        (
+            "CEF with another encoder",
+            "[sink]",
+            "[sink]\nevent_outcome = \"plain\"",
+            &["sink.event_outcome", "contradicts `sink.encoder` = \"interflow\""],
+        ),
+        (
+            "domain key",
+            "[sink]",
+            "[sink]\nencoder = \"cef\"\ndevice_domain_key = \"deviceDNSDomain\"",
+            &["sink.device_domain_key", "did you mean `deviceDnsDomain`"],
+        ),
         ("wrong size", "[sink]", "[sink]\nrotate_size = \"lots\"", &["sink.rotate_size", "lots", "256MiB"]),
         ("negative size", "[sink]", "[sink]\nmin_free = -1", &["sink.min_free", "a size such as"]),
         ("wrong unit", "[sink]", "[sink]\nrotate_every = \"1Y\"", &["sink.rotate_every", "1Y"]),

@@ -6,20 +6,35 @@ use std::path::Path;
 
 const PAGE: &str = include_str!("../../docs/delivery.md");
 
-/// The tests that a page names, each with its file: in backquotes, the file first, then its tests.
-fn named(page: &str) -> Vec<(&str, &str)> {
+/// The settings: names in backquotes that are no tests.
+const SETTINGS: &str = include_str!("../../src/config/raw.rs");
+
+/// The tests that a page names, each with its file: in backquotes, the file, a colon, then its
+/// tests, with commas between them. Backquoted names that stand elsewhere come second.
+fn named(page: &str) -> (Vec<(&str, &str)>, Vec<&str>) {
+    let (mut tests, mut others) = (Vec::new(), Vec::new());
     let mut file = None;
-    let mut tests = Vec::new();
-    for word in page.split('`').skip(1).step_by(2) {
-        let is_name = word.contains('_')
-            && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte.is_ascii_digit());
+    let pieces: Vec<_> = page.split('`').collect();
+    for (at, word) in pieces.iter().copied().enumerate().skip(1).step_by(2) {
+        let separator = pieces[at - 1].trim();
         if word.ends_with(".rs") {
-            file = Some(word);
-        } else if let Some(file) = file.filter(|_| is_name && word.matches('_').count() > 1) {
-            tests.push((file, word));
+            file = Some((word, ":"));
+            continue;
+        }
+        // a run of tests ends at the first word between two names
+        file = file.filter(|(_, before)| separator == *before).map(|(file, _)| (file, ","));
+        match file {
+            Some((file, _)) => tests.push((file, word)),
+            None if is_name(word) => others.push(word),
+            None => {}
         }
     }
-    tests
+    (tests, others)
+}
+
+fn is_name(word: &str) -> bool {
+    word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte.is_ascii_digit())
+        && word.trim_start_matches('_').contains('_')
 }
 
 /// Whether `source` has a test of this name: a function right below its test attribute, or one
@@ -40,7 +55,7 @@ fn has_test(source: &str, name: &str) -> bool {
 #[test]
 fn every_test_that_the_page_names_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let named = named(PAGE);
+    let (named, _) = named(PAGE);
     let missing: Vec<_> = named
         .iter()
         .filter(|(file, name)| {
@@ -52,16 +67,27 @@ fn every_test_that_the_page_names_is_there() {
     assert!(named.iter().collect::<BTreeSet<_>>().len() > 50, "the page names {} tests", named.len());
 }
 
+/// A test that is named where [`named`] does not see it would never be looked for.
+#[test]
+fn every_other_name_on_the_page_is_a_setting() {
+    for name in named(PAGE).1 {
+        assert!(
+            SETTINGS.contains(&format!("pub {name}:")),
+            "{name} is no setting; name a test behind its file"
+        );
+    }
+}
+
 #[test]
 fn every_promise_names_a_test() {
     let (promises, _) =
         PAGE.split_once("## What is not promised").expect("the page says what is not promised");
     for promise in promises.split("\n- ").skip(1) {
         let promise = promise.split("\n\n").next().unwrap_or_default();
-        assert!(!named(promise).is_empty(), "no test stands below: {promise}");
+        assert!(!named(promise).0.is_empty(), "no test stands below: {promise}");
     }
     for row in promises.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| class")) {
-        assert!(!named(row).is_empty(), "no test stands beside: {row}");
+        assert!(!named(row).0.is_empty(), "no test stands beside: {row}");
     }
 }
 
@@ -72,6 +98,7 @@ fn tests_are_told_from_other_functions() {
     {
         assert_eq!(has_test(source, name), want, "{name}");
     }
-    let page = "`max_attempts` and `a_b_c`. `x.rs`: `d_e_f`, `g_h`; `min_free`; `y.rs`: `h_i_j`";
-    assert_eq!(named(page), [("x.rs", "d_e_f"), ("y.rs", "h_i_j")]);
+    let page = "`max_attempts` and `a_b_c`. `x.rs`: `d_e_f`, `g`,\n  `g_h`; `min_free`; `y.rs`:\n`h_i`, and `j_k`, `l_m`";
+    let tests = vec![("x.rs", "d_e_f"), ("x.rs", "g"), ("x.rs", "g_h"), ("y.rs", "h_i")];
+    assert_eq!(named(page), (tests, vec!["max_attempts", "a_b_c", "min_free", "j_k", "l_m"]));
 }

@@ -205,7 +205,7 @@ impl Site {
             give_up: true,
             stop: CancellationToken::new(),
         };
-        let source = Source::new(&self.config.sources[0], &self.config.instance).unwrap();
+        let source = Source::new(&self.config.sources[0], &self.config).unwrap();
         let instance = Instance::open(self.config.clone(), options).await.unwrap();
         let swept = instance.sweep(&source).await;
         swept.ended.unwrap();
@@ -596,9 +596,9 @@ async fn objects_that_change_under_our_hands() {
         Case {
             victim: Victim::Ignored,
             ..case(
-                "deleted between two GETs: what came stays",
+                "deleted between two GETs: what came stays, and the report names it",
                 |server| on_victim(server, [ServerFault::CutBody(HALF), deleting(server)]),
-                vec![told(0, LISTS, GETS + 1, &[]), idle()],
+                vec![told(0, LISTS, GETS + 1, &["gone"]), idle()],
             )
         },
         Case {

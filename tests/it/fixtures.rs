@@ -8,6 +8,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use s3sweep::clock::FixedClock;
 use s3sweep::config;
+use s3sweep::record::LogType;
 use s3sweep::service::{Instance, Options, Source};
 use s3sweep::state::State;
 use s3sweep::state::disk::DiskState;
@@ -104,12 +105,14 @@ fn fill(folder: &Path, manifest: &Value) {
 }
 
 /// What a sweep made of each key: the ledger's word and number of records.
-type Ledger = BTreeMap<String, (String, u64)>;
+pub type Ledger = BTreeMap<String, (String, u64)>;
 
-async fn sweep(folder: &Path, pattern: &str) -> (SourceReport, Ledger) {
+/// Sweeps `bucket` below `folder` once, as a source of its own state.
+pub async fn sweep(folder: &Path, log_type: LogType, pattern: &str) -> (SourceReport, Ledger) {
     let text = format!(
-        "state_dir = \"state\"\n[sink]\npath = \"out\"\n[[source]]\nname = \"main\"\nlog_type = \"cloudtrail\"\n\
+        "state_dir = \"state\"\n[sink]\npath = \"out\"\n[[source]]\nname = \"main\"\nlog_type = \"{}\"\n\
          bucket = \"file://{}\"\nprefix = \"{pattern}\"\nstart = \"all\"\n",
+        log_type.word(),
         folder.join("bucket").display()
     );
     let config = config::parse(folder.join("s3sweep.toml"), &text).unwrap();
@@ -120,7 +123,7 @@ async fn sweep(folder: &Path, pattern: &str) -> (SourceReport, Ledger) {
         give_up: true,
         stop: CancellationToken::new(),
     };
-    let source = Source::new(&config.sources[0], &config.instance).unwrap();
+    let source = Source::new(&config.sources[0], &config).unwrap();
     let instance = Instance::open(config.clone(), options).await.unwrap();
     let swept = instance.sweep(&source).await;
     swept.ended.unwrap();
@@ -136,7 +139,7 @@ async fn sweep(folder: &Path, pattern: &str) -> (SourceReport, Ledger) {
 }
 
 /// How many records of each key the finished segments hold.
-fn delivered(folder: &Path) -> BTreeMap<String, u64> {
+pub fn delivered(folder: &Path) -> BTreeMap<String, u64> {
     let mut counts = BTreeMap::new();
     for file in std::fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
@@ -162,7 +165,7 @@ async fn the_code_does_with_each_object_what_the_manifest_says() {
     for (case, pattern, skipped) in cases {
         let folder = tempfile::tempdir().unwrap();
         fill(&folder.path().join("bucket"), &manifest);
-        let (report, ledger) = sweep(folder.path(), pattern).await;
+        let (report, ledger) = sweep(folder.path(), LogType::CloudTrail, pattern).await;
         let worked_on: Vec<_> =
             objects(&manifest).iter().filter(|entry| entry["outcome"] != "skipped").collect();
         let told: Ledger = worked_on

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+mod any_json;
 mod boundaries;
 mod bucket_contract;
+mod cef;
 mod cli;
 mod codec;
 mod config;
@@ -12,18 +14,24 @@ mod delivery_docs;
 mod disk_faults;
 mod end_to_end;
 mod faults;
+mod filters;
 mod fixtures;
 #[path = "../../fuzz/checks/mod.rs"]
 mod fuzz_checks;
+mod interflow_names;
 mod model;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod pattern_docs;
 mod quickstart;
+mod real_objects;
 mod rebuild;
 mod recheck;
+mod records_docs;
 mod restart;
 mod state;
+mod timezone;
 mod vpcflow;
+mod waf;
 mod world;
 mod write_order;

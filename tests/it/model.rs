@@ -5,13 +5,16 @@
 //! `S3SWEEP_MODEL_CASES=50000 cargo test --test it model` runs more cases.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 use s3sweep::failure::Class;
 use s3sweep::testing::{Fault, When};
 
-use crate::world::{World, at, trail_key};
+use crate::world::{World, at, trail_body, trail_key};
 
 const BEGIN: &str = "2026-06-01T22:00:00Z";
 
@@ -33,11 +36,51 @@ enum Step {
     Delete(usize),
     /// One of the objects is deleted between its LIST and its GET.
     DeleteBeforeGet(usize),
+    /// A new file is cut off after its first record; something happens to it before the next GET
+    /// that is answered, in the same sweep or after it.
+    Interrupt {
+        account: u8,
+        ago: i64,
+        suffix: u64,
+        change: Change,
+        at_once: bool,
+        power: Option<(u64, bool)>,
+    },
+    /// A directory's file is swept while it is written, `cut` of 100 parts of it, and complete so
+    /// many minutes later.
+    Grow { account: u8, suffix: u64, cut: usize, minutes: i64, power: Option<(u64, bool)> },
+}
+
+/// What happens to an object in flight.
+#[derive(Clone, Copy, Debug)]
+enum Change {
+    Nothing,
+    Overwrite,
+    Delete,
+}
+
+/// What a case is about.
+#[derive(Clone, Copy, Debug)]
+struct Rules {
+    rechecks: bool,
+    /// `on_overwrite = "collect"`.
+    collect: bool,
+    /// Objects may still be written, as in a directory; nothing is overwritten there.
+    grows: bool,
+}
+
+/// Records of a version of an object.
+const RECORDS: u64 = 3;
+
+/// The durable operation at (or after) which the power goes.
+fn power() -> impl Strategy<Value = Option<(u64, bool)>> {
+    proptest::option::weighted(0.3, (1..25_u64, any::<bool>()))
 }
 
 fn step() -> impl Strategy<Value = Step> {
     // On time, within the lateness of an hour, and beyond it.
     let delay = prop_oneof![6 => 0..10_i64, 3 => 20..59_i64, 2 => 61..2500_i64];
+    let change = prop_oneof![Just(Change::Nothing), Just(Change::Overwrite), Just(Change::Delete)];
     prop_oneof![
         8 => (0..3_u8, 0..240_i64, delay, any::<u16>())
             .prop_map(|(account, ago, delay, suffix)| Step::File { account, ago, delay, suffix: suffix.into() }),
@@ -47,12 +90,20 @@ fn step() -> impl Strategy<Value = Step> {
             proptest::option::weighted(0.2, 1..8_u64),
             proptest::option::weighted(0.2, 1..6_u64),
             0..3_usize,
-            proptest::option::weighted(0.3, (1..25_u64, any::<bool>())),
+            power(),
         )
             .prop_map(|(list, get, class, power)| Step::Sweep { list, get, class, power }),
         1 => any::<usize>().prop_map(Step::Overwrite),
         1 => any::<usize>().prop_map(Step::Delete),
         1 => any::<usize>().prop_map(Step::DeleteBeforeGet),
+        1 => (0..3_u8, 0..240_i64, any::<u16>(), change, any::<bool>(), power())
+            .prop_map(|(account, ago, suffix, change, at_once, power)| {
+                Step::Interrupt { account, ago, suffix: suffix.into(), change, at_once, power }
+            }),
+        1 => (0..3_u8, any::<u16>(), 1..100_usize, 0..30_i64, power())
+            .prop_map(|(account, suffix, cut, minutes, power)| {
+                Step::Grow { account, suffix: suffix.into(), cut, minutes, power }
+            }),
     ]
 }
 
@@ -71,8 +122,13 @@ struct Model {
     too_late: BTreeSet<String>,
     /// Keys that appeared at or below the floor, or anew in its place.
     below: BTreeSet<String>,
-    rechecks: bool,
-    versions: usize,
+    rules: Rules,
+    /// How often each key was overwritten.
+    versions: BTreeMap<String, u64>,
+    /// Keys overwritten after their prefix had closed: the last version need not come.
+    loose: BTreeSet<String>,
+    /// Keys changed while they were in flight.
+    changed: usize,
     power_cuts: usize,
 }
 
@@ -81,14 +137,18 @@ struct Model {
 struct Totals {
     owed: usize,
     too_late: usize,
+    changed: usize,
     power_cuts: usize,
 }
 
 impl Model {
-    fn new(rechecks: bool) -> Self {
+    fn new(rules: Rules) -> Self {
         let settings = "prefix = \"AWSLogs/*/CloudTrail/us-east-1\"\nstart = \"2026-06-01\"\nlateness = \"1H\"\n\
              discover_every = \"0M\"\nlist_page_size = 3\nfile_pattern = '.*'\nmax_attempts = 1000";
-        let world = World::new(BEGIN, &format!("{settings}\n{}", if rechecks { "" } else { "recheck = []" }));
+        let recheck = if rules.rechecks { "" } else { "recheck = []\n" };
+        let overwrite = if rules.collect { "on_overwrite = \"collect\"" } else { "" };
+        let world = World::new(BEGIN, &format!("{settings}\n{recheck}{overwrite}"));
+        world.bucket.set_grows(rules.grows);
         let mut model = Model {
             world,
             now: at(BEGIN),
@@ -98,8 +158,10 @@ impl Model {
             deleted: BTreeSet::new(),
             too_late: BTreeSet::new(),
             below: BTreeSet::new(),
-            rechecks,
-            versions: 0,
+            rules,
+            versions: BTreeMap::new(),
+            loose: BTreeSet::new(),
+            changed: 0,
             power_cuts: 0,
         };
         model.pass(0);
@@ -133,7 +195,7 @@ impl Model {
                 if self.is_below_its_floor(&key) {
                     self.below.insert(key.clone());
                 }
-                self.world.put(&key, when);
+                self.world.put_records(&key, &ids(&key, 0), when);
             }
         }
         self.world.bucket.set_clock(Some(self.now));
@@ -183,23 +245,18 @@ impl Model {
                 if let Some(number) = get {
                     self.world.faulty.on_get(When::Nth(number), Fault::Fail(class));
                 }
-                if let Some((number, after)) = power {
-                    self.world.fuse.set(number, after);
-                }
-                self.sweep().await;
+                self.sweep_with(power).await;
             }
             Step::Overwrite(number) => {
-                if let Some(key) = self.pick(number) {
-                    self.versions += 1;
-                    self.world.put_records(&key, &[format!("{key}#{}", self.versions)], self.now);
-                    self.below.insert(key);
+                if let Some(key) = self.pick(number).filter(|_| !self.rules.grows) {
+                    self.world.put_records(&key, &ids(&key, self.version(&key) + 1), self.now);
+                    self.overwritten(key);
                 }
             }
             Step::Delete(number) => {
                 if let Some(key) = self.pick(number) {
                     self.world.bucket.delete(&key);
-                    self.owed.remove(&key);
-                    self.deleted.insert(key);
+                    self.was_deleted(key);
                 }
             }
             Step::DeleteBeforeGet(number) => {
@@ -211,12 +268,101 @@ impl Model {
                     self.world.faulty.on_get(When::key(&key), delete);
                     self.sweep().await;
                     if self.world.bucket.object(&key).is_none() {
-                        self.owed.remove(&key);
-                        self.deleted.insert(key);
+                        self.was_deleted(key);
                     }
                 }
             }
+            Step::Interrupt { account, ago, suffix, change, at_once, power } => {
+                let minute = (self.now - TimeDelta::minutes(ago)).max(at("2026-06-01T00:00:00Z"));
+                self.interrupt(trail_key(account, minute, suffix), change, at_once, power).await;
+            }
+            Step::Grow { account, suffix, cut, minutes, power } => {
+                let key = trail_key(account, self.now, suffix);
+                if self.rules.grows && self.offset == 0 && self.appears(&key) {
+                    let body = trail_body(&ids(&key, 0));
+                    let written = body[..body.len() * cut / 100].to_owned();
+                    self.world.bucket.put(&key, written, self.now);
+                    self.sweep_with(power).await;
+                    self.world.bucket.put(&key, body, self.now + TimeDelta::seconds(2));
+                    self.pass(minutes);
+                }
+            }
         }
+    }
+
+    fn version(&self, key: &str) -> u64 {
+        self.versions.get(key).copied().unwrap_or(0)
+    }
+
+    fn overwritten(&mut self, key: String) {
+        *self.versions.entry(key.clone()).or_default() += 1;
+        if self.is_closed(&key) {
+            self.loose.insert(key.clone());
+        }
+        self.below.insert(key);
+    }
+
+    fn was_deleted(&mut self, key: String) {
+        self.owed.remove(&key);
+        self.deleted.insert(key);
+    }
+
+    /// Puts a new key; `false` when it was there before.
+    fn appears(&mut self, key: &str) -> bool {
+        if self.owed.contains(key) || self.deleted.contains(key) {
+            return false;
+        }
+        self.coming.entry(self.now).or_default().insert(key.to_owned());
+        self.pass(0);
+        true
+    }
+
+    async fn interrupt(&mut self, key: String, change: Change, at_once: bool, power: Option<(u64, bool)>) {
+        if matches!(change, Change::Overwrite) && self.rules.grows || !self.appears(&key) {
+            return;
+        }
+        let first = trail_body(&ids(&key, 0)[..1]).len() as u64;
+        let (gets, done) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (bucket, now, flag, of) = (self.world.bucket.clone(), self.now, done.clone(), key.clone());
+        let apply = move || {
+            flag.store(true, Ordering::Relaxed);
+            match change {
+                Change::Nothing => {}
+                Change::Overwrite => drop(bucket.put(&of, trail_body(&ids(&of, 1)), now)),
+                Change::Delete => drop(bucket.delete(&of)),
+            }
+        };
+        // the first GET is asked for by all three, in this order: it counts
+        let (asked, counted) = (key.clone(), gets.clone());
+        let is_first = move |_, of: &str| of == asked && counted.fetch_add(1, Ordering::Relaxed) == 0;
+        let (asked, counted) = (key.clone(), gets);
+        let is_second = move |_, of: &str| of == asked && counted.load(Ordering::Relaxed) == 2;
+        self.world.faulty.on_get(When::Matches(Box::new(is_first)), Fault::CutBody(first));
+        // long enough that what came before is committed
+        self.world
+            .faulty
+            .on_get(When::Matches(Box::new(is_second)), Fault::RetryAfter(Duration::from_secs(3)));
+        let third = if at_once { Fault::before(apply.clone()) } else { Fault::Fail(Class::Transient) };
+        self.world.faulty.on_get(When::key(&key), third);
+        self.sweep_with(power).await;
+        if !at_once {
+            apply();
+        }
+        if done.load(Ordering::Relaxed) {
+            self.changed += 1;
+            match change {
+                Change::Nothing => {}
+                Change::Overwrite => self.overwritten(key),
+                Change::Delete => self.was_deleted(key),
+            }
+        }
+    }
+
+    async fn sweep_with(&mut self, power: Option<(u64, bool)>) {
+        if let Some((number, after)) = power {
+            self.world.fuse.set(number, after);
+        }
+        self.sweep().await;
     }
 
     async fn sweep(&mut self) {
@@ -240,14 +386,41 @@ impl Model {
         self.delivered();
     }
 
-    /// The keys in the sink, none twice in whatever versions.
-    fn delivered(&self) -> BTreeSet<String> {
-        let mut keys = BTreeSet::new();
+    /// How many records of each version of each key are in the sink: none twice, and the first
+    /// ones of each version; of one version alone where overwriting is ignored.
+    fn delivered(&self) -> BTreeMap<String, BTreeMap<u64, u64>> {
+        let mut keys: BTreeMap<String, BTreeMap<u64, BTreeSet<u64>>> = BTreeMap::new();
         for (id, times) in self.world.sink.event_ids() {
-            let key = id.split('#').next().unwrap_or_default().to_owned();
-            assert!(times == 1 && keys.insert(key), "{id} was delivered more than once");
+            assert_eq!(times, 1, "{id} was delivered more than once");
+            let mut parts = id.split('#');
+            let key = parts.next().unwrap().to_owned();
+            let [version, record] = [(); 2].map(|()| parts.next().unwrap().parse::<u64>().unwrap());
+            keys.entry(key).or_default().entry(version).or_default().insert(record);
         }
-        keys
+        let count = |(key, versions): (String, BTreeMap<u64, BTreeSet<u64>>)| {
+            assert!(
+                self.rules.collect || versions.len() == 1,
+                "{key}: {versions:?}, though the first counts"
+            );
+            let records = versions.into_iter().map(|(version, records)| {
+                assert!(records.iter().copied().eq(0..records.len() as u64), "{key}: a gap in {records:?}");
+                (version, records.len() as u64)
+            });
+            let records = records.collect();
+            (key, records)
+        };
+        keys.into_iter().map(count).collect()
+    }
+
+    /// Whether what is in the sink of a key is what the rule of its class asks for.
+    fn is_whole(&self, key: &str, versions: &BTreeMap<u64, u64>) -> bool {
+        let last = self.version(key);
+        match (self.rules.collect, last) {
+            (_, 0) => versions.get(&0) == Some(&RECORDS),
+            (true, _) => self.loose.contains(key) || versions.get(&last) == Some(&RECORDS),
+            // the old one with what was delivered of it, settled as replaced; or a whole one
+            (false, _) => versions.iter().all(|(version, records)| *version < last || *records == RECORDS),
+        }
     }
 
     fn check_counts(&self, report: &s3sweep::sweep::report::SourceReport) {
@@ -280,11 +453,13 @@ impl Model {
         }
         self.sweep().await;
         let delivered = self.delivered();
-        let is_owed = |key: &&String| self.rechecks || !self.too_late.contains(*key);
-        let lost: Vec<_> = self.owed.difference(&delivered).filter(is_owed).collect();
-        assert!(lost.is_empty(), "lost: {lost:?}");
+        let is_owed = |key: &&String| self.rules.rechecks || !self.too_late.contains(*key);
+        let is_whole = |key: &String| delivered.get(key).is_some_and(|versions| self.is_whole(key, versions));
+        let lost: Vec<_> = self.owed.iter().filter(is_owed).filter(|key| !is_whole(key)).collect();
+        let found: Vec<_> = lost.iter().map(|key| delivered.get(*key)).collect();
+        assert!(lost.is_empty(), "lost: {lost:?}, of which came {found:?}");
         let invented: Vec<_> = delivered
-            .iter()
+            .keys()
             .filter(|key| !self.owed.contains(*key) && !self.deleted.contains(*key))
             .collect();
         assert!(invented.is_empty(), "nobody put {invented:?}");
@@ -293,8 +468,23 @@ impl Model {
         assert!(entries.iter().all(|(key, _)| !self.is_closed(key)), "closed prefixes have left the ledger");
         let rechecks = self.world.state.rechecks(record.key(), self.now, 9).unwrap();
         assert!(rechecks.is_empty(), "all rechecks that are due were done: {rechecks:?}");
-        Totals { owed: self.owed.len(), too_late: self.too_late.len(), power_cuts: self.power_cuts }
+        Totals {
+            owed: self.owed.len(),
+            too_late: self.too_late.len(),
+            changed: self.changed,
+            power_cuts: self.power_cuts,
+        }
     }
+}
+
+/// The event ids of a version of an object.
+fn ids(key: &str, version: u64) -> Vec<String> {
+    (0..RECORDS).map(|record| format!("{key}#{version}#{record}")).collect()
+}
+
+fn rules() -> impl Strategy<Value = Rules> {
+    (any::<bool>(), any::<bool>(), proptest::bool::weighted(0.25))
+        .prop_map(|(rechecks, collect, grows)| Rules { rechecks, collect, grows })
 }
 
 fn cases() -> u32 {
@@ -314,9 +504,9 @@ fn every_object_is_delivered_exactly_once() {
         ..ProptestConfig::default()
     });
     runner
-        .run(&(proptest::collection::vec(step(), 5..40), any::<bool>()), |(steps, rechecks)| {
+        .run(&(proptest::collection::vec(step(), 5..40), rules()), |(steps, rules)| {
             let one = runtime.block_on(async {
-                let mut model = Model::new(rechecks);
+                let mut model = Model::new(rules);
                 for step in steps {
                     model.take(step).await;
                 }
@@ -326,16 +516,20 @@ fn every_object_is_delivered_exactly_once() {
             totals.set(Totals {
                 owed: all.owed + one.owed,
                 too_late: all.too_late + one.too_late,
+                changed: all.changed + one.changed,
                 power_cuts: all.power_cuts + one.power_cuts,
             });
             Ok(())
         })
         .unwrap();
-    let Totals { owed, too_late, power_cuts } = totals.get();
+    let Totals { owed, too_late, changed, power_cuts } = totals.get();
     println!(
-        "{} cases, {owed} objects owed, {too_late} of them after their prefix had closed, {power_cuts} power cuts",
+        "{} cases, {owed} objects owed, {too_late} of them after their prefix had closed, {changed} changed in flight, {power_cuts} power cuts",
         cases()
     );
     let enough = cases() as usize;
-    assert!(owed > enough && too_late > 0 && power_cuts > 0, "the cases hold too little to show anything");
+    assert!(
+        owed > enough && too_late > 0 && changed > 0 && power_cuts > 0,
+        "the cases hold too little to show anything"
+    );
 }

@@ -100,7 +100,7 @@ impl Site {
             give_up: true,
             stop: CancellationToken::new(),
         };
-        let sources = [Source::new(&config.sources[0], &config.instance).unwrap()];
+        let sources = [Source::new(&config.sources[0], &config).unwrap()];
         let instance = Instance::open(config, options).await?;
         let swept = instance.once(&sources).await.remove(0);
         instance.close().await?;
@@ -287,6 +287,7 @@ async fn a_prefix_that_closed_above_an_open_one_stays_closed() {
         prefix: day.into(),
         closed_at,
         objects: None,
+        recheck: None,
     };
     let entry =
         HistoryEntry { key, etag: "e".into(), outcome: "collected".into(), records: 1, at: closed_at };
@@ -317,6 +318,56 @@ async fn a_history_that_lost_bytes_is_kept_as_far_as_it_is_whole() {
         let left = history::list(&site.state()).unwrap()[&file];
         assert!(left > 0 && left < length - 3, "{case}: one of two frames is left, {left} of {length}");
     }
+}
+
+/// What appears in a closed prefix after the state was lost and made anew is found by its next
+/// recheck, and so after a second loss; what was delivered before does not come again.
+#[tokio::test]
+async fn closed_prefixes_are_rechecked_after_a_rebuild() {
+    for (pattern, with_sidecar) in [(DAYS, true), (SPARSE, true), (DAYS, false)] {
+        let case = format!("{pattern}, sidecar: {with_sidecar}");
+        let site = Site::new(pattern).await;
+        let lose = || {
+            fs::remove_dir_all(site.state().join("sled")).unwrap();
+            if !with_sidecar {
+                fs::remove_file(site.state().join("sidecar.json")).unwrap();
+            }
+        };
+        let late = |minute: u32| format!("2026-06-01T05:{minute:02}:00Z");
+        // rebuilt, put late, and looked for when the next recheck is due
+        for (minute, rebuilt, due) in [
+            (1, "2026-06-02T05:00:00Z", "2026-06-03T04:00:00Z"),
+            (2, "2026-06-03T05:00:00Z", "2026-06-09T04:00:00Z"),
+            (3, "2026-06-20T05:00:00Z", "2026-07-02T04:00:00Z"),
+        ] {
+            lose();
+            site.sweep(rebuilt, REBUILD).await.unwrap();
+            site.put(0, &late(minute));
+            let report = site.sweep(due, PLAIN).await.unwrap();
+            assert_eq!(report.objects.late, 1, "{case}, {due}: {:?}", report.objects);
+        }
+        let delivered = site.delivered();
+        let first: Vec<_> = delivered.iter().filter(|(key, _)| key.contains("20260601T")).collect();
+        assert_eq!(first.len(), 6 + 3, "{case}: {first:?}");
+        assert!(first.iter().all(|(_, times)| **times == 1), "{case}: nothing twice: {first:?}");
+    }
+}
+
+/// Rechecks of prefixes whose history is lost would deliver all of them again, or never end.
+#[tokio::test]
+async fn what_lost_its_history_is_not_rechecked() {
+    let site = Site::new(DAYS).await;
+    let (file, length) = history::list(&site.state()).unwrap().pop_first().unwrap();
+    let path = site.state().join("history").join(&file);
+    File::options().write(true).open(&path).unwrap().set_len(length - 3).unwrap();
+    site.sweep("2026-06-02T04:00:00Z", REBUILD).await.unwrap();
+    for account in 0..2 {
+        site.put(account, "2026-06-01T05:00:00Z");
+    }
+    let report = site.sweep("2026-06-03T04:00:00Z", PLAIN).await.unwrap();
+    assert_eq!(report.objects.late, 1, "that of the leaf whose history is whole");
+    let delivered = site.delivered();
+    assert!(delivered.values().all(|times| *times == 1), "{delivered:?}");
 }
 
 #[tokio::test]
@@ -385,7 +436,7 @@ async fn what_a_rebuild_stored_is_what_the_state_held() {
     let before = stored(&open());
     fs::remove_dir_all(site.state().join("sled")).unwrap();
     let pattern = PrefixPattern::parse(site.pattern).unwrap();
-    let known = KnownSource { name: "main".into(), pattern, record: before.0.clone() };
+    let known = KnownSource { name: "main".into(), pattern, record: before.0.clone(), recheck: Vec::new() };
     let after = stored(&DiskState::rebuild(&site.state(), "collector", false, &[known]).unwrap());
     assert_eq!(after, before);
     assert_eq!(stored(&open()), before, "and it opens as any other");

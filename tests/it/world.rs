@@ -210,13 +210,18 @@ fn folder() -> tempfile::TempDir {
     if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() }.unwrap()
 }
 
+/// The configuration of a world; `settings` are lines of its source's table.
+fn configuration(settings: &str) -> Config {
+    let text = format!(
+        "state_dir = \"/nowhere\"\n[sink]\ntype = \"stdout\"\n[[source]]\nname = \"main\"\n\
+         log_type = \"cloudtrail\"\nbucket = \"acme-trail\"\n{settings}\n"
+    );
+    config::parse(PathBuf::from("world.toml"), &text).unwrap()
+}
+
 impl World {
     /// A source over an empty bucket; `settings` are lines of its table.
     pub fn new(now: &str, settings: &str) -> Self {
-        let text = format!(
-            "state_dir = \"/nowhere\"\n[sink]\ntype = \"stdout\"\n[[source]]\nname = \"main\"\n\
-             log_type = \"cloudtrail\"\nbucket = \"acme-trail\"\n{settings}\n"
-        );
         let bucket = MemoryBucket::new("acme-trail");
         World {
             fuse: Fuse::default(),
@@ -225,9 +230,14 @@ impl World {
             sink: HandSink::default(),
             clock: HandClock(Arc::new(Mutex::new(at(now)))),
             state: Arc::new(MemoryState::default()),
-            config: config::parse(PathBuf::from("world.toml"), &text).unwrap(),
+            config: configuration(settings),
             folder: folder(),
         }
+    }
+
+    /// Changes the settings of the source.
+    pub fn configure(&mut self, settings: &str) {
+        self.config = configuration(settings);
     }
 
     /// Puts an object of one record, written at `when`; its event id is the key.
@@ -237,9 +247,7 @@ impl World {
 
     /// Puts an object with a record for each event id.
     pub fn put_records(&self, key: &str, ids: &[String], when: DateTime<Utc>) {
-        let record = |id: &String| format!(r#"{{"eventID":"{id}","eventTime":"2026-06-01T00:00:00Z"}}"#);
-        let records: Vec<_> = ids.iter().map(record).collect();
-        self.bucket.put(key, format!(r#"{{"Records":[{}]}}"#, records.join(",")), when);
+        self.bucket.put(key, trail_body(ids), when);
     }
 
     /// Sweeps once, as `once` does, and leaves everything committed.
@@ -292,6 +300,7 @@ impl World {
                 source: source_key,
                 log_type: source.log_type,
                 file_type: FileType::Auto,
+                filter: source.filter.clone(),
                 decode: DecodeSettings { max_record_bytes: 1 << 20, ..Default::default() },
                 inflate: InflateLimits { max_object_bytes: 1 << 30, max_ratio: 1000 },
                 spool_dir: std::env::temp_dir(),
@@ -318,6 +327,13 @@ impl World {
     pub fn record(&self) -> SourceRecord {
         self.state.source("main").unwrap().unwrap()
     }
+}
+
+/// An object with a record for each event id.
+pub fn trail_body(ids: &[String]) -> String {
+    let record = |id: &String| format!(r#"{{"eventID":"{id}","eventTime":"2026-06-01T00:00:00Z"}}"#);
+    let records: Vec<_> = ids.iter().map(record).collect();
+    format!(r#"{{"Records":[{}]}}"#, records.join(","))
 }
 
 /// A CloudTrail key of 2026 with a suffix of its own.

@@ -4,18 +4,18 @@
 //! normalised fields beside it are copies of its values, still escaped. Events of Insights and
 //! aggregated events, which sum up many calls, have no outcome of their own, so none is written.
 
-use std::net::IpAddr;
-
 use memchr::{memchr, memmem, memrchr};
 
-use super::line::{push_name, push_number, push_object, push_text};
-use super::{Content, Header, InterflowSettings, SettingsError, address, place_id, push_place};
-use crate::decode::cloudtrail::field;
+use super::line::{push_nested, push_object, push_text};
+use super::{Content, Header, InterflowSettings, SettingsError, place_id, push_srcip};
+use crate::encode::cloudtrail::Event;
+use crate::encode::text;
 use crate::encode::{Encoder, Origin};
-use crate::record::{Field, Record, Span, json, time};
+use crate::record::cloudtrail::{FREE_FORM, field};
+use crate::record::{Record, Span, json};
 
 /// Every member that a line may have beside the vendor object.
-const MEMBERS: &[&str] = &[
+pub(super) const MEMBERS: &[&str] = &[
     "timestamp",
     "write_time",
     "msg_class",
@@ -47,14 +47,6 @@ const MEMBERS: &[&str] = &[
     "s3",
 ];
 
-/// Fields whose keys AWS leaves to each service.
-const FREE_FORM: [Field; 4] = [
-    field::REQUEST_PARAMETERS,
-    field::RESPONSE_ELEMENTS,
-    field::ADDITIONAL_EVENT_DATA,
-    field::SERVICE_EVENT_DETAILS,
-];
-
 /// What CloudTrail writes for the name of a user whose sign-in failed.
 const HIDDEN: &[u8] = b"HIDDEN_DUE_TO_SECURITY_REASONS";
 
@@ -78,7 +70,6 @@ impl CloudTrailEncoder {
     }
 
     fn push_original(&self, record: &Record<'_>, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.header.vendor);
         let raw = record.raw();
         let mut copied = 0;
         if self.free_form_as_strings {
@@ -102,79 +93,14 @@ impl CloudTrailEncoder {
 impl Encoder for CloudTrailEncoder {
     fn encode(&self, record: &Record<'_>, origin: &Origin<'_>, out: &mut Vec<u8>) {
         let event = Event::new(record);
-        out.extend_from_slice(b"{\"timestamp\":");
-        push_number(out, event.time.unwrap_or(origin.write_time));
-        push_name(out, "write_time");
-        push_number(out, origin.write_time);
-        out.extend_from_slice(&self.header.common);
+        self.header.begin(event.time, origin, out);
         push_source(record, out);
         push_user(record, out);
         push_event(&event, origin, out);
         push_surroundings(record, out);
-        push_place(origin, out);
+        self.header.push_place(origin, out);
         self.push_original(record, out);
         out.extend_from_slice(b"}\n");
-    }
-}
-
-/// A text field that says something, still escaped.
-fn text<'a>(record: &Record<'a>, field: Field) -> Option<&'a [u8]> {
-    json::filled_string(record.get(field)?)
-}
-
-/// What kind of event it is, and how it went.
-struct Event<'a> {
-    time: Option<i64>,
-    id: Option<&'a [u8]>,
-    name: Option<&'a [u8]>,
-    source: Option<&'a [u8]>,
-    event_type: Option<&'a [u8]>,
-    category: Option<&'a [u8]>,
-    outcome: Option<&'a [u8]>,
-    reason: Option<&'a [u8]>,
-}
-
-impl<'a> Event<'a> {
-    fn new(record: &Record<'a>) -> Self {
-        let get = |field| text(record, field);
-        let millis = |field| get(field).and_then(time::epoch_millis);
-        let managed = || record.get(field::MANAGEMENT_EVENT) == Some(b"true");
-        let mut event = Event {
-            time: millis(field::EVENT_TIME).or_else(|| millis(field::TIME_WINDOW_START)),
-            id: get(field::EVENT_ID).or_else(|| get(field::AGGREGATED_EVENT_ID)),
-            name: get(field::EVENT_NAME).or_else(|| get(field::INSIGHT_EVENT_NAME)),
-            source: get(field::EVENT_SOURCE).or_else(|| get(field::INSIGHT_EVENT_SOURCE)),
-            event_type: get(field::EVENT_TYPE),
-            // Records before eventVersion 1.07 have no category.
-            category: get(field::EVENT_CATEGORY).or_else(|| managed().then_some(&b"Management"[..])),
-            outcome: None,
-            reason: get(field::ERROR_MESSAGE),
-        };
-        event.outcome = event.judge(record);
-        event
-    }
-
-    fn judge(&self, record: &Record<'a>) -> Option<&'a [u8]> {
-        if matches!(self.category, Some(b"Insight" | b"Aggregated")) {
-            return None;
-        }
-        let has_code = record.get(field::ERROR_CODE).is_some_and(|code| !json::is_blank(code));
-        let failed = has_code || self.sign_in_failed(record);
-        Some(if failed { b"failure" } else { b"success" })
-    }
-
-    /// A sign-in has no error code: it tells how it went in a member named as the event.
-    fn sign_in_failed(&self, record: &Record<'a>) -> bool {
-        if self.event_type != Some(b"AwsConsoleSignIn") && self.source != Some(b"signin.amazonaws.com") {
-            return false;
-        }
-        let Some(name) = self.name.map(json::unescape) else {
-            return false;
-        };
-        [field::RESPONSE_ELEMENTS, field::SERVICE_EVENT_DETAILS]
-            .into_iter()
-            .filter_map(|details| json::member(record.get(details)?, &name))
-            .any(|result| result == b"\"Failure\"")
     }
 }
 
@@ -182,12 +108,7 @@ fn push_source(record: &Record<'_>, out: &mut Vec<u8>) {
     let Some(source) = text(record, field::SOURCE_IP_ADDRESS) else {
         return;
     };
-    if let Some(ip) = std::str::from_utf8(source).ok().and_then(|text| text.parse::<IpAddr>().ok()) {
-        push_text(out, "srcip", Some(source));
-        push_text(out, "srcip_type", Some(address::reach(ip).as_bytes()));
-        push_name(out, "srcip_version");
-        push_number(out, address::version(ip).into());
-    } else if !source.starts_with(b"AWS Internal") {
+    if !push_srcip(source, out) && !source.starts_with(b"AWS Internal") {
         // A service's host name; "AWS Internal" names no host.
         push_text(out, "srcip_host", Some(source));
     }
@@ -262,15 +183,10 @@ fn push_surroundings(record: &Record<'_>, out: &mut Vec<u8>) {
     let account = [field::RECIPIENT_ACCOUNT_ID, field::USER_ACCOUNT_ID, field::ACCOUNT_ID]
         .into_iter()
         .find_map(|field| text(record, field));
-    if region.is_some() || account.is_some() {
-        push_name(out, "cloud");
-        let open = out.len();
+    push_nested(out, "cloud", |out| {
         push_text(out, "region", region);
         push_object(out, "account", &[("id", account)]);
-        // The comma before the first member becomes the brace.
-        out[open] = b'{';
-        out.push(b'}');
-    }
+    });
     push_object(out, "user_agent", &[("original", text(record, field::USER_AGENT))]);
     push_text(out, "dstip_host", text(record, field::TLS_HOST));
 }

@@ -2,7 +2,7 @@
 
 /// Appends a whole number.
 #[inline(always)]
-pub(super) fn push_number(out: &mut Vec<u8>, number: i64) {
+pub(in crate::encode) fn push_number(out: &mut Vec<u8>, number: i64) {
     let mut digits = [0; 20];
     let mut at = digits.len();
     let mut rest = number.unsigned_abs();
@@ -43,13 +43,23 @@ pub(super) fn push_name(out: &mut Vec<u8>, name: &str) {
 /// Appends `,"name":{…}` with the members that have a body; nothing when none has.
 #[inline(always)]
 pub(super) fn push_object(out: &mut Vec<u8>, name: &str, members: &[(&str, Option<&[u8]>)]) {
-    if members.iter().all(|(_, body)| body.is_none()) {
-        return;
-    }
+    push_nested(out, name, |out| {
+        for (name, body) in members {
+            push_text(out, name, *body);
+        }
+    });
+}
+
+/// Appends `,"name":{…}` with what `push_members` appends, each member with a comma before it;
+/// nothing when that is nothing.
+pub(super) fn push_nested(out: &mut Vec<u8>, name: &str, push_members: impl FnOnce(&mut Vec<u8>)) {
+    let before = out.len();
     push_name(out, name);
     let open = out.len();
-    for (name, body) in members {
-        push_text(out, name, *body);
+    push_members(out);
+    if out.len() == open {
+        out.truncate(before);
+        return;
     }
     // The comma before the first member becomes the brace.
     out[open] = b'{';
@@ -76,6 +86,11 @@ mod tests {
         push_text(&mut out, "b", None);
         push_object(&mut out, "c", &[("d", None), ("e", Some(b"y")), ("f", Some(b"z"))]);
         push_object(&mut out, "g", &[("h", None)]);
-        assert_eq!(String::from_utf8(out).unwrap(), r#","a":"x\n","c":{"e":"y","f":"z"}"#);
+        push_nested(&mut out, "i", |out| push_object(out, "j", &[("k", None)]));
+        push_nested(&mut out, "l", |out| push_object(out, "m", &[("n", Some(b"1"))]));
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            r#","a":"x\n","c":{"e":"y","f":"z"},"l":{"m":{"n":"1"}}"#
+        );
     }
 }

@@ -8,15 +8,17 @@
 
 mod address;
 pub mod cloudtrail;
-mod line;
+pub mod jsonl;
+pub(super) mod line;
 pub mod vpcflow;
+pub mod waf;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use line::{push_name, push_number};
-
-use super::{Encoder, Origin};
-use crate::record::{LogType, json};
+use super::{EncodeSettings, Encoder, Origin, SettingsError};
+use crate::record::{LogType, json, waf as waf_fields};
+use line::{push_name, push_number, push_text};
 
 /// What a user may choose about Interflow lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,9 +26,14 @@ pub struct InterflowSettings {
     /// Name of the member that holds the original record.
     pub vendor_object: String,
     /// Whether `requestParameters`, `responseElements`, `additionalEventData` and
-    /// `serviceEventDetails` are written as strings, because their free keys explode an index
-    /// mapping. It is the one change ever made to an original record.
+    /// `serviceEventDetails` of CloudTrail are written as strings, because their free keys explode
+    /// an index mapping.
     pub free_form_as_strings: bool,
+    /// Request headers of WAF records whose values are masked; upper and lower case are the same.
+    pub mask_headers: Vec<String>,
+    /// Where the time of a `jsonl` record stands: a dotted path. Without one, and where it tells
+    /// no time, a record has the time at which it is written.
+    pub timestamp_field: Option<String>,
     /// Tenant id of every line; left out when `None` or blank.
     pub tenantid: Option<String>,
     /// Tenant name of every line; left out when `None` or blank.
@@ -40,6 +47,8 @@ impl Default for InterflowSettings {
         InterflowSettings {
             vendor_object: "aws".to_owned(),
             free_form_as_strings: false,
+            mask_headers: waf_fields::SECRET_HEADERS.map(str::to_owned).to_vec(),
+            timestamp_field: None,
             tenantid: None,
             tenant_name: None,
             engid_name: None,
@@ -47,35 +56,32 @@ impl Default for InterflowSettings {
     }
 }
 
-/// A setting that Interflow lines cannot be written with.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SettingsError {
-    /// The vendor object has no name.
-    #[error("vendor_object is empty: give the name of the member that holds the original record")]
-    EmptyVendorObject,
-    /// The vendor object would stand twice in a line.
-    #[error(
-        "vendor_object {name:?} is a field that every line may have: choose another name, such as \"aws\""
-    )]
-    ReservedVendorObject {
-        /// The name given.
-        name: String,
-    },
+pub(super) fn build(log_type: LogType, settings: &EncodeSettings) -> Result<Arc<dyn Encoder>, SettingsError> {
+    encoder(log_type, &settings.interflow)
 }
 
 /// The encoder of a log type.
 ///
 /// # Errors
 ///
-/// When the vendor object's name is empty or that of another member of the log type's lines.
+/// When the vendor object's name is empty or that of another member.
 pub fn encoder(log_type: LogType, settings: &InterflowSettings) -> Result<Arc<dyn Encoder>, SettingsError> {
     Ok(match log_type {
+        LogType::CloudTrail => Arc::new(cloudtrail::CloudTrailEncoder::new(settings)?),
         LogType::VpcFlow => Arc::new(vpcflow::VpcFlowEncoder::new(settings)?),
-        // The configuration refuses those that are not there yet.
-        LogType::CloudTrail | LogType::Waf | LogType::Jsonl => {
-            Arc::new(cloudtrail::CloudTrailEncoder::new(settings)?)
-        }
+        LogType::Waf => Arc::new(waf::WafEncoder::new(settings)?),
+        LogType::Jsonl => Arc::new(jsonl::JsonlEncoder::new(settings)?),
     })
+}
+
+/// Every member that a line of a log type may have beside the vendor object.
+pub fn members(log_type: LogType) -> &'static [&'static str] {
+    match log_type {
+        LogType::CloudTrail => cloudtrail::MEMBERS,
+        LogType::VpcFlow => vpcflow::MEMBERS,
+        LogType::Waf => waf::MEMBERS,
+        LogType::Jsonl => jsonl::MEMBERS,
+    }
 }
 
 /// `msg_class` and the parts of `msg_origin` that differ between log types.
@@ -132,36 +138,66 @@ impl Header {
         vendor.push(b':');
         Ok(Header { common, vendor })
     }
+
+    /// Begins a line: its times, and what is the same for all records. A record that tells no
+    /// time has that of writing.
+    fn begin(&self, time: Option<i64>, origin: &Origin<'_>, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"timestamp\":");
+        push_number(out, time.unwrap_or(origin.write_time));
+        push_name(out, "write_time");
+        push_number(out, origin.write_time);
+        out.extend_from_slice(&self.common);
+    }
+
+    /// Appends where the record came from, and the name of the vendor object, whose value
+    /// follows.
+    fn push_place(&self, origin: &Origin<'_>, out: &mut Vec<u8>) {
+        out.extend_from_slice(b",\"s3\":{\"bucket\":");
+        json::push_string(out, origin.bucket);
+        push_name(out, "key");
+        json::push_string(out, origin.key);
+        push_name(out, "record");
+        push_number(out, i64::try_from(origin.ordinal).unwrap_or(i64::MAX));
+        out.push(b'}');
+        out.extend_from_slice(&self.vendor);
+    }
 }
 
-/// Where the record came from.
-fn push_place(origin: &Origin<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b",\"s3\":{\"bucket\":");
-    json::push_string(out, origin.bucket);
-    push_name(out, "key");
-    json::push_string(out, origin.key);
-    push_name(out, "record");
-    push_number(out, i64::try_from(origin.ordinal).unwrap_or(i64::MAX));
-    out.push(b'}');
+/// Appends the source's address with its version and reach; `false`, and nothing else, when it
+/// is no IP address.
+fn push_srcip(source: &[u8], out: &mut Vec<u8>) -> bool {
+    let ip = std::str::from_utf8(source).ok().and_then(|text| text.parse::<IpAddr>().ok());
+    if let Some(ip) = ip {
+        push_text(out, "srcip", Some(source));
+        push_text(out, "srcip_type", Some(address::reach(ip).as_bytes()));
+        push_name(out, "srcip_version");
+        push_number(out, address::version(ip).into());
+    }
+    ip.is_some()
 }
 
 /// An id of a record that has none of its own: the same for the same bucket, key and ordinal in
-/// every run, 32 hexadecimal digits (the steps of FNV-1a of 128 bits, taken with eight bytes each).
-fn place_id(origin: &Origin<'_>) -> [u8; 32] {
+/// every run.
+pub(super) fn place_id(origin: &Origin<'_>) -> [u8; 32] {
+    id_of([origin.bucket.as_bytes(), origin.key.as_bytes(), &origin.ordinal.to_be_bytes()])
+}
+
+/// 32 hexadecimal digits (the steps of FNV-1a of 128 bits, taken with eight bytes each) that stand
+/// for three parts.
+pub(super) fn id_of(parts: [&[u8]; 3]) -> [u8; 32] {
     const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
     const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
     let step = |hash: u128, word: u64| (hash ^ u128::from(word)).wrapping_mul(PRIME);
-    let text = |hash: u128, text: &str| {
-        let (words, rest) = text.as_bytes().as_chunks::<8>();
+    let part = |hash: u128, part: &[u8]| {
+        let (words, rest) = part.as_chunks::<8>();
         let hash = words.iter().fold(hash, |hash, word| step(hash, u64::from_le_bytes(*word)));
         let mut last = [0; 8];
         last[..rest.len()].copy_from_slice(rest);
-        // With the length, no two texts end in the same steps.
-        step(step(hash, u64::from_le_bytes(last)), text.len() as u64)
+        // With the length, no two parts end in the same steps.
+        step(step(hash, u64::from_le_bytes(last)), part.len() as u64)
     };
-    let place = text(text(BASIS, origin.bucket), origin.key);
-    let hash = step(place, origin.ordinal);
-    // A product moves upwards what tells places apart: the upper half is mixed into the lower.
+    let hash = parts.into_iter().fold(BASIS, part);
+    // A product moves upwards what tells parts apart: the upper half is mixed into the lower.
     let hash = (hash ^ hash >> 64).wrapping_mul(PRIME);
     let mut digits = [0; 32];
     for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(hash.to_be_bytes()) {

@@ -9,13 +9,13 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::line::push_number;
-use super::{Content, Header, InterflowSettings, SettingsError, address, place_id, push_place};
+use super::{Content, Header, InterflowSettings, SettingsError, address, place_id};
 use crate::encode::{Encoder, Origin};
 use crate::record::vpcflow as field;
 use crate::record::{Field, Record, json};
 
 /// Every member that a line may have beside the vendor object.
-const MEMBERS: &[&str] = &[
+pub(super) const MEMBERS: &[&str] = &[
     "timestamp",
     "write_time",
     "msg_class",
@@ -82,8 +82,8 @@ impl Encoder for VpcFlowEncoder {
         row.push_protocol();
         row.push_counts();
         row.push_verdict();
-        push_place(origin, row.out);
-        row.push_vendor_object(&self.header);
+        self.header.push_place(origin, row.out);
+        row.push_vendor_object();
         row.out.extend_from_slice(b"}\n");
     }
 }
@@ -159,14 +159,8 @@ impl<'r> Row<'r, '_> {
     fn push_times(&mut self, header: &Header, origin: &Origin<'_>) {
         let start = self.read(field::START, seconds);
         let end = self.read(field::END, seconds);
-        self.push(b"{\"timestamp\":");
-        match start.or(end) {
-            Some(seconds) => self.push_millis(seconds),
-            None => push_number(self.out, origin.write_time),
-        }
-        self.push(b",\"write_time\":");
-        push_number(self.out, origin.write_time);
-        self.push(&header.common);
+        let time = start.or(end).and_then(number).map(|seconds| seconds * 1_000);
+        header.begin(time, origin, self.out);
         self.push(b",\"_id\":\"");
         self.push(&place_id(origin));
         self.push(b"\"");
@@ -280,8 +274,7 @@ impl<'r> Row<'r, '_> {
     }
 
     /// The cells that no normalised field holds whole.
-    fn push_vendor_object(&mut self, header: &Header) {
-        self.push(&header.vendor);
+    fn push_vendor_object(&mut self) {
         self.push(b"{");
         let mut comma: &[u8] = b"";
         for (column, value) in self.record.cells() {
@@ -354,7 +347,7 @@ fn ip(value: &[u8]) -> Option<(&[u8], IpAddr)> {
 
 /// The keyword of a protocol number, in small letters (IANA, "Protocol Numbers"); the number
 /// itself for others.
-fn protocol_name(number: &[u8]) -> &[u8] {
+pub(in crate::encode) fn protocol_name(number: &[u8]) -> &[u8] {
     match number {
         b"1" => b"icmp",
         b"2" => b"igmp",

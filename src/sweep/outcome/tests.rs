@@ -19,6 +19,7 @@ use crate::config::{self, Config};
 use crate::decode::DecodeSettings;
 use crate::decode::inflate::{FileType, InflateLimits};
 use crate::encode::{Encoder, Origin};
+use crate::filter::Filter;
 use crate::record::{LogType, Record};
 use crate::retry::Backoff;
 use crate::testing::{Fault, FaultyBucket, MemoryBucket, When};
@@ -89,6 +90,7 @@ impl Rig {
                 source,
                 log_type: LogType::CloudTrail,
                 file_type: FileType::Auto,
+                filter: Filter::default(),
                 decode: DecodeSettings { max_record_bytes: 1 << 20, ..Default::default() },
                 inflate: InflateLimits { max_object_bytes: 1 << 30, max_ratio: 1000 },
                 spool_dir: std::env::temp_dir(),
@@ -247,5 +249,89 @@ async fn attempts_do_not_count_while_the_source_is_unreachable() {
     for _ in 0..4 {
         assert_eq!(rig.sweep().await.unreachable.len(), 1);
         assert_eq!(rig.stored(), (None, Some(("object".into(), 1)), None));
+    }
+}
+
+/// The ledger's entry of the key: outcome and records.
+fn entry(rig: &Rig) -> Option<(Outcome, u64)> {
+    let entry = rig.bench.state.entry(SOURCE, KEY).expect("read");
+    entry.map(|entry| (entry.outcome, entry.records))
+}
+
+fn assert_told_gone(report: &SourceReport, case: &str) {
+    let told: Vec<_> = report.failures.iter().map(|line| (line.class, line.reason.as_str())).collect();
+    assert_eq!(told, [("gone", "deleted while it was collected, after 1 of its records")], "{case}");
+    let counts = (report.objects.listed, report.objects.skipped.get("gone"), report.has_failures());
+    assert_eq!(counts, (1, Some(&1), false), "{case}: counted once, and no failure of the run");
+}
+
+/// The key is deleted between two GETs; later it is there again, as it was or as another object.
+#[tokio::test(start_paused = true)]
+async fn an_object_deleted_while_it_is_collected_is_gone_with_its_records() {
+    let (old, new) = (object(&[1, 2]), object(&[7]));
+    let first_of_old = (old.find('}').expect("a record") + 2) as u64;
+    let collect = "on_overwrite = \"collect\"";
+    for (name, extra, again, delivered, settled) in [
+        ("as it was", "", &old, "{\"n\":1}{\"n\":2}", (Outcome::Collected, 2)),
+        ("as it was, collect", collect, &old, "{\"n\":1}{\"n\":2}", (Outcome::Collected, 2)),
+        ("another one", "", &new, "{\"n\":1}", (Outcome::Replaced, 1)),
+        ("another one, collect", collect, &new, "{\"n\":1}{\"n\":7}", (Outcome::Collected, 1)),
+    ] {
+        let rig = Rig::new(&old, extra);
+        let memory = rig.memory.clone();
+        rig.faulty
+            .on_get(When::Nth(1), Fault::CutBody(first_of_old))
+            .on_get(When::Nth(2), Fault::before(move || assert!(memory.delete(KEY))));
+        let report = rig.sweep().await;
+        assert_eq!((entry(&rig), report.records), (Some((Outcome::Gone, 1)), 1), "{name}");
+        assert_told_gone(&report, name);
+        let report = rig.sweep().await;
+        assert_eq!((report.objects.listed, report.failures.len()), (0, 0), "{name}: told once");
+        rig.memory.put(KEY, again.clone(), rig.now);
+        rig.sweep().await;
+        assert_eq!((rig.delivered().as_str(), entry(&rig)), (delivered, Some(settled)), "{name}: again");
+        assert_eq!(rig.bench.state.all_progress(SOURCE).expect("read"), [], "{name}");
+    }
+}
+
+/// An earlier run delivered a record; before the next one the key is deleted, so that no listing
+/// shows it.
+#[tokio::test(start_paused = true)]
+async fn an_object_deleted_between_two_runs_is_gone_with_its_records() {
+    let body = object(&[1, 2]);
+    let rig = Rig::new(&body, "");
+    let first = (body.find('}').expect("a record") + 2) as u64;
+    rig.faulty
+        .on_get(When::Nth(1), Fault::CutBody(first))
+        .on_get(When::Nth(2), Fault::Fail(Class::Unreachable));
+    rig.sweep().await;
+    assert_eq!((entry(&rig), rig.delivered().as_str()), (None, "{\"n\":1}"));
+    rig.memory.delete(KEY);
+    let report = rig.sweep().await;
+    assert_eq!(entry(&rig), Some((Outcome::Gone, 1)));
+    assert_told_gone(&report, "absent");
+    assert_eq!(rig.sweep().await.objects.listed, 0, "told once");
+}
+
+/// A file of a directory is read while it is written; it is complete, and old, before the next
+/// look at it.
+#[tokio::test(start_paused = true)]
+async fn a_file_that_grows_between_two_sweeps_is_delivered_whole() {
+    let whole = object(&[1, 2, 3]);
+    for extra in ["", "on_overwrite = \"collect\""] {
+        for cut in 0..whole.len() {
+            let mut rig = Rig::new(&whole[..cut], extra);
+            rig.memory.set_grows(true);
+            rig.now += TimeDelta::seconds(5);
+            rig.sweep().await;
+            rig.memory.put(KEY, whole.clone(), rig.now + TimeDelta::seconds(2));
+            rig.now += TimeDelta::minutes(15);
+            for _ in 0..2 {
+                rig.sweep().await; // one that was empty is settled as that first
+            }
+            let records = entry(&rig);
+            assert_eq!(rig.delivered(), "{\"n\":1}{\"n\":2}{\"n\":3}", "cut at {cut}, {extra}");
+            assert_eq!(records, Some((Outcome::Collected, 3)), "cut at {cut}, {extra}");
+        }
     }
 }

@@ -251,7 +251,7 @@ fn settings_show_in_the_line() {
         tenantid: Some("t1".to_owned()),
         tenant_name: Some("acme".to_owned()),
         engid_name: Some("host".to_owned()),
-        free_form_as_strings: false,
+        ..Default::default()
     };
     let line: Value = serde_json::from_slice(&lines(&settings, "{\"eventID\":\"e\"}")).unwrap();
     assert_eq!(line["cloud\"trail"]["eventID"], "e");

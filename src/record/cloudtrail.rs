@@ -3,27 +3,7 @@
 //! Names and places are those of the CloudTrail record contents (eventVersion 1.11), of Insights
 //! events and of aggregated events.
 
-/// Numbers the fields in the order of the table.
-macro_rules! fields {
-    ($($name:ident = $path:literal,)*) => {
-        /// The dotted path of each field, indexed by [`Field`](crate::record::Field).
-        pub const PATHS: &[&str] = &[$($path),*];
-
-        /// The fields by name.
-        pub mod field {
-            use crate::record::Field;
-
-            #[allow(non_camel_case_types, clippy::upper_case_acronyms, reason = "only numbers the fields")]
-            #[repr(u8)]
-            enum Number { $($name),* }
-
-            $(
-                #[doc = concat!("`", $path, "`")]
-                pub const $name: Field = Field(Number::$name as u8);
-            )*
-        }
-    };
-}
+use super::{Field, fields};
 
 fields! {
     EVENT_VERSION = "eventVersion",
@@ -89,6 +69,14 @@ fields! {
     SESSION_SOURCE_IDENTITY = "userIdentity.sessionContext.sourceIdentity",
     SESSION_FEDERATED_PROVIDER = "userIdentity.sessionContext.webIdFederationData.federatedProvider",
 }
+
+/// Fields whose members AWS leaves to each service.
+pub const FREE_FORM: [Field; 4] = [
+    field::REQUEST_PARAMETERS,
+    field::RESPONSE_ELEMENTS,
+    field::ADDITIONAL_EVENT_DATA,
+    field::SERVICE_EVENT_DETAILS,
+];
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,65 @@
+//! The original record, one per line.
+//!
+//! Line breaks between the tokens of a JSON record become spaces, the values of secret request
+//! headers in WAF records are hidden; nothing else is changed. This is what parsers of AWS's own
+//! records read, QRadar's for CloudTrail among them.
+
+use std::sync::Arc;
+
+use super::mask::HeaderMask;
+use super::{EncodeSettings, Encoder, Origin, SettingsError};
+use crate::record::{LogType, Record, json};
+
+/// Encodes the records of any log type.
+#[derive(Clone, Debug)]
+pub struct RawEncoder {
+    /// What is hidden of WAF records.
+    mask: Option<HeaderMask>,
+}
+
+pub(super) fn build(log_type: LogType, settings: &EncodeSettings) -> Result<Arc<dyn Encoder>, SettingsError> {
+    let mask = (log_type == LogType::Waf).then(|| HeaderMask::new(&settings.interflow.mask_headers));
+    Ok(Arc::new(RawEncoder { mask }))
+}
+
+impl Encoder for RawEncoder {
+    fn encode(&self, record: &Record<'_>, _: &Origin<'_>, out: &mut Vec<u8>) {
+        match &self.mask {
+            Some(mask) => mask.push_one_line(record, out),
+            None => json::push_one_line(out, record.raw()),
+        }
+        out.push(b'\n');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::decode::json_lines::{JsonLinesDecoder, WAF_FIELDS};
+    use crate::decode::testing::for_each_record;
+
+    const ORIGIN: Origin<'_> = Origin { bucket: "b", key: "k", ordinal: 0, write_time: 0 };
+
+    #[test]
+    fn one_line_and_else_the_original() {
+        let raw = b"{ \"a\" :\r\n\t\"\\u0061\\n\", \"n\": 1.50e+2,\n \"b\": {} }";
+        let mut out = b"before\n".to_vec();
+        let encoder = build(LogType::CloudTrail, &EncodeSettings::default()).unwrap();
+        encoder.encode(&Record::new(raw, &[]), &ORIGIN, &mut out);
+        let want = "before\n{ \"a\" :  \t\"\\u0061\\n\", \"n\": 1.50e+2,  \"b\": {} }\n";
+        assert_eq!(String::from_utf8(out).unwrap(), want);
+    }
+
+    #[test]
+    fn secrets_of_waf_records_are_hidden() {
+        let record =
+            br#"{"httpRequest":{"headers":[{"name":"cookie","value":"session=1"},{"name":"Host","value":"h"}]}}"#;
+        let encoder = build(LogType::Waf, &EncodeSettings::default()).unwrap();
+        let mut out = Vec::new();
+        let mut decoder = JsonLinesDecoder::new(&WAF_FIELDS, 1 << 20);
+        for_each_record(&mut decoder, record, |record| encoder.encode(record, &ORIGIN, &mut out)).unwrap();
+        let want = String::from_utf8_lossy(record).replace("session=1", "REDACTED") + "\n";
+        assert_eq!(String::from_utf8(out).unwrap(), want);
+    }
+}

@@ -1,0 +1,142 @@
+//! WAF and other JSON logs, from inflated bytes to Interflow lines: on any JSON and any bytes.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use s3sweep::decode::json_lines::{JsonLinesDecoder, NO_FIELDS, WAF_FIELDS};
+use s3sweep::decode::testing::{Item, for_each_record, split_all, split_in_chunks};
+use s3sweep::encode::Origin;
+use s3sweep::encode::interflow::{InterflowSettings, encoder};
+use s3sweep::record::LogType;
+use s3sweep::record::waf::{PATHS, SECRET_HEADERS};
+
+use super::any_json::{checked_line, objects, values, write};
+
+const MAX_RECORD: usize = 1 << 20;
+const ORIGIN: Origin<'_> = Origin { bucket: "b", key: "k", ordinal: 3, write_time: 1_700_000_000_000 };
+
+/// Encodes all records of an inflated object, and checks what holds for every line.
+fn encode(log_type: LogType, object: &[u8]) -> Vec<Value> {
+    let settings = InterflowSettings { timestamp_field: Some("timestamp".to_owned()), ..Default::default() };
+    let encoder = encoder(log_type, &settings).expect("settings of the tests are good");
+    let mut lines = Vec::new();
+    let mut decoder =
+        JsonLinesDecoder::new(if log_type == LogType::Waf { &WAF_FIELDS } else { &NO_FIELDS }, MAX_RECORD);
+    for_each_record(&mut decoder, object, |record| {
+        let mut line = b"left alone".to_vec();
+        encoder.encode(record, &ORIGIN, &mut line);
+        let line = line.strip_prefix(b"left alone").expect("what stood in the buffer stays");
+        lines.push(checked_line(log_type, line));
+    })
+    .expect("the object is sound");
+    lines
+}
+
+/// A record with its secrets hidden, by serde_json alone.
+fn hidden(mut record: Value) -> Value {
+    let headers = record.pointer_mut("/httpRequest/headers").and_then(Value::as_array_mut);
+    for header in headers.into_iter().flatten() {
+        let is_secret = header["name"]
+            .as_str()
+            .is_some_and(|name| SECRET_HEADERS.iter().any(|secret| secret.eq_ignore_ascii_case(name.trim())));
+        if is_secret && let Some(value) = header.get_mut("value") {
+            *value = json!("REDACTED");
+        }
+    }
+    record
+}
+
+/// Lists of headers, odd ones among them.
+fn headers() -> impl Strategy<Value = Value> {
+    let name = prop_oneof![
+        proptest::sample::select(&SECRET_HEADERS[..]).prop_map(str::to_lowercase),
+        proptest::sample::select(&["COOKIE", "Host", "user-agent", "Referer", "Cookie2"][..])
+            .prop_map(str::to_owned),
+        any::<String>(),
+    ];
+    let header = (name, values(PATHS), any::<bool>()).prop_map(|(name, value, has_value)| {
+        if has_value { json!({"name": name, "value": value}) } else { json!({"name": name}) }
+    });
+    vec(prop_oneof![9 => header, 1 => values(PATHS)], 0..6).prop_map(Value::from)
+}
+
+/// Bytes that look much like lines of JSON, broken in every place.
+fn soups() -> impl Strategy<Value = Vec<u8>> {
+    let tokens: &'static [&'static [u8]] = &[
+        b"{\"a\":\"x\"}",
+        b"{\"a\":{\"b\":[1,{}]}}\n",
+        b"{\n  \"a\": {\n  }\n}\n",
+        b"{}",
+        b"{",
+        b"}",
+        b"[",
+        b"\n",
+        b"\n{",
+        b"\r\n",
+        b"\"",
+        b"\\",
+        b":",
+        b" ",
+        b"x",
+        b"\xEF\xBB\xBF",
+        b"\xFF",
+        b"\0",
+        b"\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    ];
+    prop_oneof![
+        9 => vec(proptest::sample::select(tokens), 0..30).prop_map(|tokens| tokens.concat()),
+        1 => vec(any::<u8>(), 0..200),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn any_object_as_a_record(record in objects(PATHS, values(PATHS)), headers in headers(), style: u8) {
+        let mut with_headers = record.clone();
+        if let Some(object) = with_headers.as_object_mut() {
+            let request = object.entry("httpRequest").or_insert_with(|| json!({}));
+            match request.as_object_mut() {
+                Some(request) => drop(request.insert("headers".to_owned(), headers)),
+                None => *request = json!({"headers": headers}),
+            }
+        }
+        for record in [record, with_headers] {
+            let lines = encode(LogType::Waf, write(&record, style).as_bytes());
+            prop_assert_eq!(lines.len(), 1);
+            prop_assert_eq!(&lines[0]["aws"], &hidden(record.clone()));
+            let lines = encode(LogType::Jsonl, write(&record, style).as_bytes());
+            prop_assert_eq!(lines.len(), 1);
+            prop_assert_eq!(&lines[0]["aws"], &record);
+        }
+    }
+
+    #[test]
+    fn objects_in_a_row(
+        records in vec(objects(PATHS, values(PATHS)), 0..6), style: u8, between in 0..4usize,
+        chunks in vec(0..60usize, 0..60),
+    ) {
+        let between = ["", "\n", " ", "\r\n\n"][between];
+        let object: String = records.iter().map(|record| write(record, style) + between).collect();
+        let split = split_in_chunks(&mut JsonLinesDecoder::new(&WAF_FIELDS, MAX_RECORD), object.as_bytes(), chunks);
+        prop_assert_eq!((&split.damage, split.reasons().len()), (&None, 0));
+        let got: Vec<Value> =
+            split.records().into_iter().map(|raw| serde_json::from_slice(raw).expect("valid JSON")).collect();
+        prop_assert_eq!(got, records);
+    }
+
+    #[test]
+    fn any_bytes_in_any_windows(object in soups(), chunks in vec(0..40usize, 0..100), max in 2..40usize) {
+        let whole = split_all(&mut JsonLinesDecoder::new(&WAF_FIELDS, max), &object);
+        let pieces = split_in_chunks(&mut JsonLinesDecoder::new(&WAF_FIELDS, max), &object, chunks);
+        prop_assert_eq!(&pieces, &whole);
+        let mut before = 0;
+        for (item, end) in &whole.items {
+            prop_assert!(before < *end && *end <= object.len() && item.raw().len() <= max);
+            if let Item::Record(raw) = item {
+                prop_assert!(serde_json::from_slice::<serde_json::Map<String, Value>>(raw).is_ok());
+            }
+            before = *end;
+        }
+    }
+}
