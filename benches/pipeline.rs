@@ -325,6 +325,8 @@ fn collector(
                 max_object_bytes: limits.max_object_bytes,
                 max_ratio: limits.max_inflate_ratio,
             },
+            spool_dir: std::env::temp_dir(),
+            max_page_bytes: 128 << 20,
             backoff: Backoff::default(),
             stall_timeout: limits.stall_timeout,
             object_timeout: limits.object_timeout,

@@ -1,16 +1,20 @@
 //! One object: get → inflate → split → filter → encode → committer; and on again where it was left.
+//! Parquet is spooled to a file first, and inflates to text.
 //!
 //! Records are handed over in order. Whatever ends the object early — a cut body, damage, a
 //! stop — what was handed over is described by its progress, and the next try begins after it.
 //! Memory is the window and one chunk, whatever the object's size.
 
 pub mod body;
+#[cfg(feature = "parquet")]
+mod parquet;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncReadExt as _};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::io::StreamReader;
@@ -21,7 +25,7 @@ use crate::bucket::{Bucket, BucketError, ObjectRef};
 use crate::buffers::Buffers;
 use crate::clock::Clock;
 use crate::commit::{CHUNK, Chunk, CommitError, CommitHandle, ObjectId};
-use crate::decode::inflate::{self, FileType, InflateError, InflateLimits};
+use crate::decode::inflate::{self, FileType, Form, Inflate, InflateError, InflateLimits};
 use crate::decode::{self, DecodeSettings, Decoder, Step};
 use crate::encode::{Encoder, Origin};
 use crate::failpoint;
@@ -49,7 +53,7 @@ pub struct CollectSettings {
     pub source: SourceKey,
     /// What the objects hold.
     pub log_type: LogType,
-    /// gzip, text, or by the first bytes.
+    /// gzip, text, Parquet, or by the first bytes.
     pub file_type: FileType,
     /// What becomes of long records, and of those that a rule may leave out.
     pub decode: DecodeSettings,
@@ -57,6 +61,11 @@ pub struct CollectSettings {
     pub filter: Filter,
     /// Bounds of inflation.
     pub inflate: InflateLimits,
+    /// Where an object that is read at any place, as Parquet is, lies meanwhile: a file without
+    /// a name in this folder, of at most `max_object_bytes`.
+    pub spool_dir: PathBuf,
+    /// Most bytes of Parquet pages held at a time, for one object.
+    pub max_page_bytes: u64,
     /// Waits between the GETs of one object.
     pub backoff: Backoff,
     /// A body that sends nothing for this long is broken off; another GET goes on there.
@@ -320,10 +329,30 @@ impl Run<'_> {
             // the last look at a damaged object: every record before the damage counts
             inflated = inflated.byte_by_byte();
         }
-        let split = self.split(&mut inflated).await;
+        let read = self.read(&mut inflated).await;
         self.work.read += inflated.stored_bytes();
-        self.work.inflated += inflated.inflated_bytes();
-        split
+        read
+    }
+
+    /// Reads an object in the form that it has.
+    async fn read(
+        &mut self,
+        object: &mut Inflate<impl AsyncBufRead + Send + Unpin>,
+    ) -> Result<(), Interrupt> {
+        let form = self.in_time(object.form()).await?;
+        match form.map_err(|error| self.classify(error))? {
+            Form::Gzip | Form::Text => {
+                let split = self.split(object).await;
+                self.work.inflated += object.inflated_bytes();
+                split
+            }
+            #[cfg(feature = "parquet")]
+            Form::Parquet => self.read_parquet(object).await,
+            #[cfg(not(feature = "parquet"))]
+            Form::Parquet => {
+                Err(content("the object is Parquet: this build lacks the feature `parquet`".to_owned()))
+            }
+        }
     }
 
     async fn split(&mut self, inflated: &mut (impl AsyncRead + Unpin + Send)) -> Result<(), Interrupt> {
@@ -465,14 +494,20 @@ impl Run<'_> {
         written
     }
 
-    /// An error of the reader is the bucket's, or the gzip stream's.
+    /// An error of the reader is the bucket's, the gzip stream's, or that of a Parquet object.
     fn classify(&self, error: std::io::Error) -> Interrupt {
         match error.downcast::<BucketError>() {
             Ok(bucket) => bucket.into(),
-            Err(error) => match InflateError::of(&error) {
-                Some(damage) => content(failure::chain(damage)),
-                None => content(format!("unreadable: {error}")),
-            },
+            Err(error) => {
+                #[cfg(feature = "parquet")]
+                if let Some(interrupt) = parquet::interrupt_of(&error) {
+                    return interrupt;
+                }
+                match InflateError::of(&error) {
+                    Some(damage) => content(failure::chain(damage)),
+                    None => content(format!("unreadable: {error}")),
+                }
+            }
         }
     }
 }

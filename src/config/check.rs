@@ -222,6 +222,7 @@ fn limits(raw: &Set<RawLimits>) -> Result<Limits, Problem> {
             1_000,
             (2, 1_000_000),
         )?,
+        max_page_bytes: table.size("max_page_bytes", &raw.max_page_bytes, 128 * MIB, (64 * KIB, 64 * GIB))?,
         commit_every: table.duration("commit_every", &raw.commit_every, SECOND, SECOND)?,
         commit_bytes: small(table.size("commit_bytes", &raw.commit_bytes, 8 * MIB, (64 * KIB, 4 * GIB))?),
         commit_operations: small(table.number(

@@ -51,6 +51,8 @@ pub struct Limits {
     pub max_object_bytes: u64,
     /// An object that inflates to more than this many times its size is quarantined.
     pub max_inflate_ratio: u64,
+    /// A Parquet object that needs more bytes of pages at a time is quarantined.
+    pub max_page_bytes: u64,
     /// A commit is due this long after its first record.
     pub commit_every: Duration,
     /// A commit is due when it holds this many bytes.
@@ -126,12 +128,14 @@ pub enum Start {
 /// How objects are told apart from plain text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileType {
-    /// By the first two bytes.
+    /// By the first bytes.
     Auto,
     /// Always gzip.
     Gzip,
     /// Never compressed.
     Text,
+    /// Always Parquet.
+    Parquet,
 }
 
 /// Whether keys of a prefix rise with the time they were written.

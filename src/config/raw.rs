@@ -54,6 +54,7 @@ pub(super) struct RawLimits {
     pub max_record_bytes: Set<RawSize>,
     pub max_object_bytes: Set<RawSize>,
     pub max_inflate_ratio: Set<u64>,
+    pub max_page_bytes: Set<RawSize>,
     pub commit_every: Set<String>,
     pub commit_bytes: Set<RawSize>,
     pub commit_operations: Set<u64>,

@@ -252,10 +252,15 @@ fn bucket(table: &Table, raw: &RawSource) -> Result<BucketLocation, Problem> {
     Ok(BucketLocation::S3(text.to_owned()))
 }
 
+/// Whether this build reads Parquet.
+const PARQUET: bool = cfg!(feature = "parquet");
+
 /// What the objects of a log type are called.
 fn default_file_pattern(log_type: LogType) -> &'static str {
     match log_type {
         LogType::CloudTrail => r".*\.json\.gz",
+        // Objects in Parquet end in `.log.parquet`, or in `.parquet` where another tool wrote them.
+        LogType::VpcFlow if PARQUET => r".*\.(log\.gz|parquet)",
         LogType::VpcFlow => r".*\.log\.gz",
         // what WAF writes itself; what Firehose writes: STREAM-VERSION-TIME-UUID, the stream's name
         // beginning as WAF asks
@@ -275,8 +280,14 @@ fn file_pattern(table: &Table, raw: &RawSource, log_type: LogType) -> Result<Fil
 }
 
 fn file_type(table: &Table, raw: &RawSource) -> Result<FileType, Problem> {
-    let words = [("auto", FileType::Auto), ("gzip", FileType::Gzip), ("text", FileType::Text)];
-    table.word("file_type", &raw.file_type, FileType::Auto, &words)
+    let words = [
+        ("auto", FileType::Auto),
+        ("gzip", FileType::Gzip),
+        ("text", FileType::Text),
+        ("parquet", FileType::Parquet),
+    ];
+    let words = if PARQUET { &words[..] } else { &words[..3] };
+    table.word("file_type", &raw.file_type, FileType::Auto, words)
 }
 
 fn recurrence(table: &Table, raw: &RawSource) -> Result<Duration, Problem> {

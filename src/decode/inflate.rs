@@ -1,7 +1,7 @@
-//! Inflates the body of one object, within limits.
+//! Inflates the body of one object, within limits, and tells what form it has.
 //!
 //! In: the object's stored bytes as they arrive. Out: its inflated bytes, all gzip members
-//! behind each other. An error that comes up through the source is handed on as it is; damage in
+//! behind each other; Parquet as it is stored, to be read as a file. An error that comes up through the source is handed on as it is; damage in
 //! the gzip stream and a broken limit are an [`InflateError`]. What was read before an error is
 //! sound as far as gzip can tell: checksums stand at the end of a member. How much of it comes
 //! out before damage is up to how the bytes arrive, but for [`Inflate::byte_by_byte`].
@@ -15,20 +15,35 @@ use tokio::io::{AsyncBufRead, AsyncRead, ReadBuf};
 
 /// The first two bytes of every gzip member (RFC 1952, 2.3.1).
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// The first and the last bytes of every Parquet file.
+const PARQUET_MAGIC: [u8; 4] = *b"PAR1";
 
 /// The ratio is judged above this many inflated bytes, so that small objects never break it.
-const RATIO_JUDGED_ABOVE: u64 = 1024 * 1024;
+pub const RATIO_JUDGED_ABOVE: u64 = 1024 * 1024;
 
 /// How an object is stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FileType {
-    /// gzip when it begins with gzip's two magic bytes, else text.
+    /// gzip or Parquet when it begins with the magic bytes of that, else text.
     #[default]
     Auto,
     /// gzip; anything else is damage.
     Gzip,
     /// As it is.
     Text,
+    /// Parquet; anything else is damage.
+    Parquet,
+}
+
+/// What an object is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// gzip.
+    Gzip,
+    /// Text as it is; no bytes at all are that too.
+    Text,
+    /// Parquet: its bytes are handed out as they are, and are to be read as a file.
+    Parquet,
 }
 
 /// How far an object may inflate.
@@ -111,7 +126,7 @@ pub fn reader<R: AsyncBufRead + Send + Unpin>(
 /// The inflated bytes of one object, an [`AsyncRead`]. After an error every read fails.
 #[derive(Debug)]
 pub struct Inflate<R> {
-    /// Text is read from the decoder's source, past the decoder.
+    /// Text and Parquet are read from the decoder's source, past the decoder.
     decoder: GzipDecoder<Source<R>>,
     file_type: FileType,
     /// `None` until the first bytes have told.
@@ -123,12 +138,6 @@ pub struct Inflate<R> {
     source_error: Option<io::Error>,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Form {
-    Gzip,
-    Text,
-}
-
 impl<R: AsyncBufRead + Unpin> Inflate<R> {
     /// Hands the stored bytes to the inflater one at a time: slow, for an object known to be
     /// damaged. An inflater that meets damage loses what it made of the same piece of input, so
@@ -136,6 +145,15 @@ impl<R: AsyncBufRead + Unpin> Inflate<R> {
     pub fn byte_by_byte(mut self) -> Self {
         self.decoder.get_mut().piece = 1;
         self
+    }
+
+    /// What the object is, by its first bytes or as was told.
+    ///
+    /// # Errors
+    ///
+    /// Those of the source. Cancel safe.
+    pub async fn form(&mut self) -> io::Result<Form> {
+        std::future::poll_fn(|cx| self.poll_form(cx)).await
     }
 
     /// Stored bytes read so far.
@@ -158,7 +176,9 @@ impl<R: AsyncBufRead + Unpin> Inflate<R> {
             // An empty object, which is no gzip stream, reads as empty text.
             _ if first.is_empty() => Form::Text,
             FileType::Gzip => Form::Gzip,
-            FileType::Auto if first == GZIP_MAGIC => Form::Gzip,
+            FileType::Parquet => Form::Parquet,
+            FileType::Auto if first.starts_with(&GZIP_MAGIC) => Form::Gzip,
+            FileType::Auto if first == PARQUET_MAGIC => Form::Parquet,
             FileType::Auto | FileType::Text => Form::Text,
         };
         self.form = Some(form);
@@ -174,7 +194,7 @@ impl<R: AsyncBufRead + Unpin> Inflate<R> {
         let before = buf.filled().len();
         let read = match form {
             Form::Gzip => ready!(self.poll_gzip(cx, buf)),
-            Form::Text => ready!(self.decoder.get_mut().poll_copy(cx, buf)),
+            Form::Text | Form::Parquet => ready!(self.decoder.get_mut().poll_copy(cx, buf)),
         };
         let written = (buf.filled().len() - before) as u64;
         Poll::Ready(match read {
@@ -271,11 +291,11 @@ fn damage(error: &io::Error, inflated: u64) -> InflateError {
     }
 }
 
-/// The stored bytes: counts them, keeps the first two, and remembers whether it failed.
+/// The stored bytes: counts them, keeps the first four, and remembers whether it failed.
 #[derive(Debug)]
 struct Source<R> {
     inner: R,
-    first: [u8; 2],
+    first: [u8; 4],
     /// How many of `first` were taken from `inner`, and how many were handed on.
     taken: usize,
     handed_on: usize,
@@ -287,7 +307,7 @@ struct Source<R> {
 
 impl<R: AsyncBufRead + Unpin> Source<R> {
     fn new(inner: R) -> Self {
-        Source { inner, first: [0; 2], taken: 0, handed_on: 0, read: 0, failed: false, piece: usize::MAX }
+        Source { inner, first: [0; 4], taken: 0, handed_on: 0, read: 0, failed: false, piece: usize::MAX }
     }
 
     fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
@@ -299,7 +319,7 @@ impl<R: AsyncBufRead + Unpin> Source<R> {
         Poll::Ready(filled)
     }
 
-    /// The first two bytes, fewer of a shorter object. They are handed on later as all others.
+    /// The first four bytes, fewer of a shorter object. They are handed on later as all others.
     fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
         while self.taken < self.first.len() {
             let Some(&byte) = ready!(self.poll_inner(cx))?.first() else {
@@ -404,12 +424,33 @@ mod tests {
             ("gzip of nothing", &gzip(b""), FileType::Auto, b""),
             ("one byte", b"\x1f", FileType::Auto, b"\x1f"),
             ("half the magic", b"\x1f\x8a", FileType::Auto, b"\x1f\x8a"),
+            ("Parquet as it is", b"PAR1....PAR1", FileType::Auto, b"PAR1....PAR1"),
+            ("Parquet told", b"....", FileType::Parquet, b"...."),
         ] {
             for buffer in [1, 2, 3, 8_192] {
                 let (bytes, error, counts) = read(stored, file_type, LIMITS, buffer).await;
                 assert!(error.is_none(), "{name}, buffer {buffer}: {error:?}");
                 assert!(bytes == want, "{name}, buffer {buffer}");
                 assert_eq!(counts, (stored.len() as u64, want.len() as u64), "{name}, buffer {buffer}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_bytes_tell_the_form() {
+        for (name, stored, file_type, want) in [
+            ("gzip", &gzip(b"x")[..], FileType::Auto, Form::Gzip),
+            ("Parquet", b"PAR1\x15", FileType::Auto, Form::Parquet),
+            ("Parquet told to be text", b"PAR1\x15", FileType::Text, Form::Text),
+            ("Parquet told to be gzip", b"PAR1\x15", FileType::Gzip, Form::Gzip),
+            ("text told to be Parquet", b"version", FileType::Parquet, Form::Parquet),
+            ("nothing told to be Parquet", b"", FileType::Parquet, Form::Text),
+            ("a part of the magic", b"PAR", FileType::Auto, Form::Text),
+            ("text", b"PART of a text", FileType::Auto, Form::Text),
+        ] {
+            for buffer in [1, 8_192] {
+                let mut inflate = reader(BufReader::with_capacity(buffer, stored), file_type, LIMITS);
+                assert_eq!(inflate.form().await.unwrap(), want, "{name}, buffer {buffer}");
             }
         }
     }

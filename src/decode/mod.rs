@@ -9,6 +9,8 @@ pub mod fields;
 pub mod grammar;
 pub mod inflate;
 pub mod json_lines;
+#[cfg(feature = "parquet")]
+pub mod parquet;
 pub mod scan;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -205,6 +205,7 @@ impl Instance {
                     FileType::Auto => inflate::FileType::Auto,
                     FileType::Gzip => inflate::FileType::Gzip,
                     FileType::Text => inflate::FileType::Text,
+                    FileType::Parquet => inflate::FileType::Parquet,
                 },
                 filter: source.config.filter.clone(),
                 decode: DecodeSettings {
@@ -215,6 +216,8 @@ impl Instance {
                     max_object_bytes: limits.max_object_bytes,
                     max_ratio: limits.max_inflate_ratio,
                 },
+                spool_dir: self.config.state_dir.clone(),
+                max_page_bytes: limits.max_page_bytes,
                 backoff: Backoff::default(),
                 stall_timeout: limits.stall_timeout,
                 object_timeout: limits.object_timeout,

@@ -20,6 +20,8 @@ mod fixtures;
 mod fuzz_checks;
 mod interflow_names;
 mod model;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod pattern_docs;
 mod quickstart;
 mod real_objects;

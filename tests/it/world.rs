@@ -303,6 +303,8 @@ impl World {
                 filter: source.filter.clone(),
                 decode: DecodeSettings { max_record_bytes: 1 << 20, ..Default::default() },
                 inflate: InflateLimits { max_object_bytes: 1 << 30, max_ratio: 1000 },
+                spool_dir: std::env::temp_dir(),
+                max_page_bytes: 1 << 20,
                 backoff: Backoff { first: Duration::from_millis(1), longest: Duration::from_millis(4) },
                 stall_timeout: Duration::from_secs(30),
                 object_timeout: Duration::from_secs(3600),

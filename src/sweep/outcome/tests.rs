@@ -93,6 +93,8 @@ impl Rig {
                 filter: Filter::default(),
                 decode: DecodeSettings { max_record_bytes: 1 << 20, ..Default::default() },
                 inflate: InflateLimits { max_object_bytes: 1 << 30, max_ratio: 1000 },
+                spool_dir: std::env::temp_dir(),
+                max_page_bytes: 1 << 20,
                 backoff: Backoff::default(),
                 stall_timeout: Duration::from_secs(30),
                 object_timeout: Duration::from_secs(3600),
