@@ -90,11 +90,10 @@ pub(super) async fn ground(access: &Access, timeouts: Timeouts) -> Result<Ground
     let http = http::client(access)?;
     let timeout_config =
         TimeoutConfig::builder().connect_timeout(timeouts.connect).read_timeout(timeouts.first_byte).build();
-    let found = ProviderConfig::without_region().with_http_client(http.clone());
-    let region = region(access, &found).await;
-    let config = found.with_region(Some(region.clone()));
+    let config = ProviderConfig::without_region().with_http_client(http.clone());
+    let region = region(access, &config).await;
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http)
+        .http_client(http.clone())
         .timeout_config(timeout_config)
         .region(region.clone())
         .no_credentials();
@@ -110,8 +109,15 @@ pub(super) async fn ground(access: &Access, timeouts: Timeouts) -> Result<Ground
     }
     let sdk = loader.load().await;
     let sts = Sts { sdk: sdk.clone(), endpoint_url: access.sts_endpoint_url.clone() };
-    let config = config.with_use_fips(sdk.use_fips()).with_use_dual_stack(sdk.use_dual_stack());
-    let credentials = credentials::credentials(access, &config, sts.clone());
+    let (fips, dual_stack, of_providers) = (sdk.use_fips(), sdk.use_dual_stack(), region.clone());
+    let config = move || {
+        ProviderConfig::without_region()
+            .with_http_client(http.clone())
+            .with_region(Some(of_providers.clone()))
+            .with_use_fips(fips)
+            .with_use_dual_stack(dual_stack)
+    };
+    let credentials = credentials::credentials(access, config, sts.clone());
     Ok(Ground { region, credentials, sts, sdk })
 }
 

@@ -19,10 +19,20 @@ use crate::clock::SystemClock;
 use crate::config::{Access, Credentials, Roles};
 use crate::failure;
 
-/// The credentials of `access`, found when they are first asked for.
-pub(super) fn credentials(access: &Access, config: &ProviderConfig, sts: Sts) -> Renewing {
-    let finder =
-        Arc::new(Finder { base: Base::new(&access.credentials, config), roles: access.roles.clone(), sts });
+/// The credentials of `access`, found when they are first asked for. `config` makes the settings of
+/// the providers anew: one such value keeps what it read of the shared configuration files, which
+/// others may have written since.
+pub(super) fn credentials(
+    access: &Access,
+    config: impl Fn() -> ProviderConfig + Send + Sync + 'static,
+    sts: Sts,
+) -> Renewing {
+    let finder = Arc::new(Finder {
+        credentials: access.credentials.clone(),
+        config: Box::new(config),
+        roles: access.roles.clone(),
+        sts,
+    });
     Renewing::new(
         Arc::new(SystemClock),
         Box::new(move || {
@@ -33,7 +43,8 @@ pub(super) fn credentials(access: &Access, config: &ProviderConfig, sts: Sts) ->
 }
 
 struct Finder {
-    base: Base,
+    credentials: Credentials,
+    config: Box<dyn Fn() -> ProviderConfig + Send + Sync>,
     roles: Option<Roles>,
     sts: Sts,
 }
@@ -89,7 +100,7 @@ fn default_places(config: &ProviderConfig) -> Vec<Place> {
 impl Finder {
     async fn find(&self) -> Result<Found, CredentialsError> {
         let mut arns = self.roles.iter().flat_map(|roles| &roles.arns);
-        let mut found = match &self.base {
+        let mut found = match &Base::new(&self.credentials, &(self.config)()) {
             Base::Places(places) => first(places).await?,
             Base::Only((name, provider)) => ask(name, provider).await?,
             Base::Token(path) => match (arns.next(), &self.roles) {

@@ -89,13 +89,15 @@ impl Renewing {
         }
     }
 
-    /// Drops the credentials that a request was refused with, so that the next one searches.
-    /// `false` when they cannot change: they never expire, or the search began by others already.
+    /// Drops the credentials that a request was refused with, so that the next one searches. Without
+    /// a `token`, as before the first search, those at hand are meant.
+    /// `false` when a search would find the same: lasting ones have no session token.
     pub async fn refuse(&self, token: Option<&str>) -> bool {
         let mut held = self.0.held.lock().await;
-        match held.as_ref() {
-            Some(at_hand) if at_hand.found.credentials.session_token() == token => {
-                let renews = at_hand.renew_at.is_some();
+        let at_hand = held.as_ref().map(|held| (held.found.credentials.session_token(), held.renew_at));
+        match at_hand {
+            Some((own, renew_at)) if token.is_none() || own == token => {
+                let renews = renew_at.is_some() || own.is_some();
                 if renews {
                     *held = None;
                 }
@@ -169,7 +171,7 @@ mod tests {
                 if failed {
                     return Err(CredentialsError::provider_error("the provider is down"));
                 }
-                let token = Some(format!("token-{number}"));
+                let token = until.map(|_| format!("token-{number}"));
                 let credentials = Credentials::new("AKID", "hush", token, until, "test");
                 Ok(Found { credentials, provider: "test".into() })
             })
@@ -217,7 +219,7 @@ mod tests {
         assert_eq!(world.token_after(0).await.as_deref(), Some("token-2"));
         let lasting = self::world(None);
         lasting.token_after(0).await;
-        assert!(!lasting.renewing.refuse(Some("token-1")).await, "a new search finds the same");
+        assert!(!lasting.renewing.refuse(None).await, "a new search finds the same");
         assert!(!format!("{:?}", lasting.renewing).contains("hush"));
     }
 }

@@ -73,6 +73,7 @@ async fn a_token_file_takes_on_the_first_role() {
     let asked = sts.asked();
     assert!(asked[0].text.contains("Action=AssumeRoleWithWebIdentity&"), "{}", asked[0].text);
     assert!(asked[0].text.contains("WebIdentityToken=hush.web.token"), "{}", asked[0].text);
+    assert!(!asked[0].text.contains("%0A"), "without its line break: {}", asked[0].text);
     assert_eq!((asked[0].signer(), asked[1].signer()), (None, Some("HOPKEY")));
 
     std::fs::remove_file(&token).unwrap();
