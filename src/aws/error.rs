@@ -11,6 +11,7 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use chrono::DateTime;
 
+use super::tls;
 use crate::failure::{self, Class};
 
 /// What was asked of the bucket: the same answer can mean different things.
@@ -27,6 +28,10 @@ pub enum Operation {
 pub struct Refusal {
     /// What follows from it.
     pub class: Class,
+    /// S3's error code, where S3 answered.
+    pub code: Option<String>,
+    /// Where the bucket lies, where S3 answered that it lies elsewhere.
+    pub bucket_region: Option<String>,
     /// S3's code and text, or what went wrong on the way.
     pub message: String,
     /// The `Retry-After` header, in seconds or as a date.
@@ -126,12 +131,20 @@ pub fn refusal<E>(operation: Operation, error: &SdkError<E, HttpResponse>) -> Re
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    let refusal = |class, message| Refusal { class, message, retry_after: None };
+    let refusal =
+        |class, message| Refusal { class, code: None, bucket_region: None, message, retry_after: None };
     if let Some((class, text)) = identity_failure(error) {
         return refusal(class, format!("no credentials: {text}"));
     }
     let cause = std::error::Error::source(error);
     let text = cause.map_or_else(|| error.to_string(), failure::chain);
+    if let Some(advice) = tls::advice(error) {
+        return refusal(Class::Unreachable, format!("no TLS connection: {text}; {advice}"));
+    }
+    if text.contains(PROXY_REFUSED) {
+        let advice = "the proxy asks for another user and password: see `proxy` or HTTPS_PROXY";
+        return refusal(Class::Unreachable, format!("no connection: {text}; {advice}"));
+    }
     match error {
         SdkError::ServiceError(context) => answered(operation, context.err(), context.raw()),
         SdkError::TimeoutError(_) => refusal(Class::Transient, format!("no answer in time: {text}")),
@@ -153,25 +166,80 @@ where
     }
 }
 
+/// What the HTTP client says when a proxy answers CONNECT with 407.
+const PROXY_REFUSED: &str = "proxy authorization required";
+
 /// What an answer of S3 means.
 fn answered<E: ProvideErrorMetadata>(operation: Operation, error: &E, raw: &HttpResponse) -> Refusal {
+    let class = classify(operation, error.code(), Some(raw.status().as_u16()));
+    let mut message = answer(error, raw);
+    let region = raw.headers().get("x-amz-bucket-region").filter(|_| class == Class::Unreachable);
+    if let Some(region) = region {
+        message.push_str(&format!("; the bucket lies in region {region}"));
+    }
+    if class != Class::Transient && is_version_two_only(error) {
+        message.push_str(
+            "; this store seems to know signature version 2 only: s3sweep signs with version 4, which the store \
+             must allow",
+        );
+    }
+    let headers = raw.headers();
+    Refusal {
+        class,
+        code: error.code().map(str::to_owned),
+        bucket_region: region.map(str::to_owned),
+        message,
+        retry_after: retry_after(headers.get("retry-after"), headers.get("date")),
+    }
+}
+
+/// Code, text, status and request id of an answer.
+fn answer<E: ProvideErrorMetadata>(error: &E, raw: &HttpResponse) -> String {
     let status = raw.status().as_u16();
-    let class = classify(operation, error.code(), Some(status));
     let mut message = match (error.code(), error.message()) {
         (Some(code), Some(text)) => format!("{code}: {text} (HTTP {status}"),
         (Some(code), None) => format!("{code} (HTTP {status}"),
         (None, Some(text)) => format!("{text} (HTTP {status}"),
-        (None, None) => format!("an answer without an S3 error code (HTTP {status}"),
+        (None, None) => format!("an answer without an error code (HTTP {status}"),
     };
-    if let Some(id) = raw.headers().get("x-amz-request-id") {
+    if let Some(id) = raw.headers().get("x-amz-request-id").or_else(|| raw.headers().get("x-amzn-requestid"))
+    {
         message.push_str(&format!(", request {id}"));
     }
     message.push(')');
-    if let (Class::Unreachable, Some(region)) = (class, raw.headers().get("x-amz-bucket-region")) {
-        message.push_str(&format!("; the bucket lies in region {region}"));
+    message
+}
+
+/// A failed request to another service than S3, in words.
+pub(super) fn describe<E>(error: &SdkError<E, HttpResponse>) -> String
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    match error {
+        SdkError::ServiceError(context) => answer(context.err(), context.raw()),
+        error => {
+            let text = std::error::Error::source(error).map_or_else(|| error.to_string(), failure::chain);
+            match tls::advice(error) {
+                Some(advice) => format!("{text}; {advice}"),
+                None => text,
+            }
+        }
     }
-    let retry_after = retry_after(raw.headers().get("retry-after"), raw.headers().get("date"));
-    Refusal { class, message, retry_after }
+}
+
+/// Whether a store complains of the kind of our signature, in the words that stores have for it.
+fn is_version_two_only<E: ProvideErrorMetadata>(error: &E) -> bool {
+    const COMPLAINTS: &[&str] = &[
+        "unsupported authorization type",
+        "authorization type is not supported",
+        "authorization mechanism you have provided is not supported",
+        "only signature version 2",
+        "signature version 4 is not supported",
+        "unsupported signature version",
+        "aws4-hmac-sha256 is not supported",
+    ];
+    let text = error.message().unwrap_or_default().to_lowercase();
+    COMPLAINTS.iter().any(|complaint| text.contains(complaint))
 }
 
 /// The class and text of a failure to find or fetch credentials; `None` when it is another
@@ -317,6 +385,21 @@ mod tests {
             "PermanentRedirect: S3's own words (HTTP 301, request R1); the bucket lies in region eu-west-1"
         );
         assert_eq!(refusal.class, Unreachable);
+    }
+
+    #[test]
+    fn a_store_without_version_four_is_told() {
+        for (text, want) in [
+            ("Unsupported Authorization Type", true),
+            ("The authorization mechanism you have provided is not supported.", true),
+            ("Access Denied", false),
+        ] {
+            let status = StatusCode::try_from(400).expect("a status");
+            let meta = ErrorMetadata::builder().code("InvalidArgument").message(text).build();
+            let error = SdkError::service_error(Answer(meta), HttpResponse::new(status, SdkBody::empty()));
+            let told = refusal(Operation::List, &error).message;
+            assert_eq!(told.contains("signature version 2 only"), want, "{told}");
+        }
     }
 
     #[test]

@@ -108,8 +108,12 @@ impl Source {
         &self,
         limits: &Limits,
     ) -> Result<(Arc<dyn Bucket>, Arc<RequestCounts>), BucketError> {
-        // the client watches bodies too, and must not be the stricter one
-        let timeouts = Timeouts { stalled: limits.stall_timeout, ..Timeouts::default() };
+        let timeouts = Timeouts {
+            connect: limits.connect_timeout,
+            first_byte: limits.first_byte_timeout,
+            // the client watches bodies too, and must not be the stricter one
+            stalled: limits.stall_timeout,
+        };
         let open = || bucket::open(&self.config.bucket, &self.config.access, timeouts);
         let bucket = self.bucket.get_or_try_init(open).await?.clone();
         let counts = Arc::new(RequestCounts::default());
@@ -221,6 +225,7 @@ impl Instance {
                 backoff: Backoff::default(),
                 stall_timeout: limits.stall_timeout,
                 object_timeout: limits.object_timeout,
+                get_attempts: limits.get_attempts,
             },
             bucket,
             encoder: source.encoder.clone(),
