@@ -411,6 +411,7 @@ fn note(sidecar: &mut Sidecar, batch: &Batch) {
             | Change::PutRecheck(..)
             | Change::DeleteRecheck(..)
             | Change::PutQuarantined(..)
+            | Change::DeleteQuarantined(..)
             | Change::PutHistory(..)
             | Change::DeleteHistory(..)
             | Change::PutCleanup(..)

@@ -40,8 +40,10 @@ pub const GENERATION_TAGS: [u8; 7] = [LEAF, MARKER, ENTRY, FAILED, PROGRESS, CLE
 
 /// Version of values in JSON.
 const JSON_V1: u8 = 1;
-/// Version of ledger entries.
+/// Version of ledger entries without a reason.
 const ENTRY_V1: u8 = 1;
+/// Version of ledger entries with a reason.
+const ENTRY_V2: u8 = 2;
 
 /// Key of a single value of the whole state.
 pub fn meta_key(name: &str) -> Vec<u8> {
@@ -189,6 +191,7 @@ pub fn encode(change: &Change) -> (Vec<u8>, Option<Vec<u8>>) {
         }
         Change::DeleteRecheck(source, due, head, time) => (recheck_key(*source, *due, head, *time), None),
         Change::PutQuarantined(source, object) => (quarantine_key(*source, &object.key), Some(json(object))),
+        Change::DeleteQuarantined(source, key) => (quarantine_key(*source, key), None),
         Change::PutSink(position) => (meta_key("sink"), Some(json(position))),
         Change::PutDeadLetter(length) => (meta_key("dead_letter"), Some(json(length))),
         Change::PutHistory(file, length) => ([&[HISTORY], file.as_bytes()].concat(), Some(json(length))),
@@ -217,7 +220,8 @@ pub fn decode_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StateError> {
     }
 }
 
-/// Ledger entries are many, so they are packed: version, outcome, records, two times, ETag.
+/// Ledger entries are many, so they are packed: version, outcome, records, two times, ETag. With a
+/// reason: the length of the ETag in two bytes before it, the reason behind it.
 fn encode_entry(entry: &LedgerEntry) -> Vec<u8> {
     let outcome = match entry.outcome {
         Outcome::Collected => 0,
@@ -225,30 +229,47 @@ fn encode_entry(entry: &LedgerEntry) -> Vec<u8> {
         Outcome::Quarantined => 2,
         Outcome::Replaced => 3,
         Outcome::Gone => 4,
+        Outcome::Dropped => 5,
     };
     let mut bytes = Vec::with_capacity(26 + entry.etag.len());
-    bytes.extend_from_slice(&[ENTRY_V1, outcome]);
+    let etag_length = u16::try_from(entry.etag.len()).ok();
+    let reason = entry.reason.as_deref().zip(etag_length);
+    bytes.extend_from_slice(&[if reason.is_some() { ENTRY_V2 } else { ENTRY_V1 }, outcome]);
     bytes.extend_from_slice(&entry.records.to_be_bytes());
     bytes.extend_from_slice(&entry.last_modified.timestamp().to_be_bytes());
     bytes.extend_from_slice(&entry.settled_at.timestamp().to_be_bytes());
+    if let Some((_, length)) = reason {
+        bytes.extend_from_slice(&length.to_be_bytes());
+    }
     bytes.extend_from_slice(entry.etag.as_bytes());
+    if let Some((reason, _)) = reason {
+        bytes.extend_from_slice(reason.as_bytes());
+    }
     bytes
 }
 
 /// Reads a ledger entry.
 pub fn decode_entry(bytes: &[u8]) -> Result<LedgerEntry, StateError> {
     let wrong = || damaged("a ledger entry is malformed");
-    match bytes.first() {
-        Some(&ENTRY_V1) => {}
-        Some(&version) if version > ENTRY_V1 => return Err(newer(version)),
+    let (etag, reason) = match bytes.first() {
+        Some(&ENTRY_V1) => (bytes.get(26..).ok_or_else(wrong)?, None),
+        Some(&ENTRY_V2) => {
+            let (length, rest) = bytes.get(26..).and_then(<[u8]>::split_first_chunk).ok_or_else(wrong)?;
+            let (etag, reason) =
+                rest.split_at_checked(usize::from(u16::from_be_bytes(*length))).ok_or_else(wrong)?;
+            (etag, Some(reason))
+        }
+        Some(&version) if version > ENTRY_V2 => return Err(newer(version)),
         _ => return Err(wrong()),
-    }
+    };
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| wrong());
     let outcome = match bytes.get(1) {
         Some(0) => Outcome::Collected,
         Some(1) => Outcome::Empty,
         Some(2) => Outcome::Quarantined,
         Some(3) => Outcome::Replaced,
         Some(4) => Outcome::Gone,
+        Some(5) => Outcome::Dropped,
         _ => return Err(wrong()),
     };
     let number = |at: usize| -> Result<[u8; 8], StateError> {
@@ -262,7 +283,8 @@ pub fn decode_entry(bytes: &[u8]) -> Result<LedgerEntry, StateError> {
         records: u64::from_be_bytes(number(2)?),
         last_modified: time(10)?,
         settled_at: time(18)?,
-        etag: String::from_utf8(bytes.get(26..).ok_or_else(wrong)?.to_vec()).map_err(|_| wrong())?,
+        etag: text(etag)?,
+        reason: reason.map(text).transpose()?,
     })
 }
 

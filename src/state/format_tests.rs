@@ -26,6 +26,7 @@ fn ledger_entries_have_a_fixed_form() {
         records: 258,
         last_modified: at(1),
         settled_at: at(-1),
+        reason: None,
     };
     let bytes = encode_entry(&entry);
     let mut want = vec![1, 3, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 1];
@@ -36,12 +37,34 @@ fn ledger_entries_have_a_fixed_form() {
 }
 
 #[test]
+fn a_ledger_entry_with_a_reason_keeps_it() {
+    let entry = LedgerEntry {
+        etag: "ab-2".into(),
+        outcome: Outcome::Dropped,
+        records: 2,
+        last_modified: at(1),
+        settled_at: at(2),
+        reason: Some("beyond repair".into()),
+    };
+    let bytes = encode_entry(&entry);
+    assert_eq!((bytes[0], &bytes[26..]), (2, &b"\0\x04ab-2beyond repair"[..]));
+    assert_eq!(decode_entry(&bytes).expect("its own form"), entry);
+    for length in 0..32 {
+        assert!(decode_entry(&bytes[..length]).is_err(), "{length} bytes of it");
+    }
+}
+
+#[test]
 fn every_outcome_comes_back_under_its_own_number() {
-    let outcomes =
-        [Outcome::Collected, Outcome::Empty, Outcome::Quarantined, Outcome::Replaced, Outcome::Gone];
-    for (number, outcome) in outcomes.into_iter().enumerate() {
-        let entry =
-            LedgerEntry { etag: String::new(), outcome, records: 0, last_modified: at(0), settled_at: at(0) };
+    for (number, outcome) in Outcome::ALL.into_iter().enumerate() {
+        let entry = LedgerEntry {
+            etag: String::new(),
+            outcome,
+            records: 0,
+            last_modified: at(0),
+            settled_at: at(0),
+            reason: None,
+        };
         let bytes = encode_entry(&entry);
         assert_eq!((usize::from(bytes[1]), decode_entry(&bytes).expect("its own form")), (number, entry));
     }
@@ -73,6 +96,7 @@ fn a_later_version_is_refused_by_name_and_damage_is_told_from_it() {
         records: 0,
         last_modified: at(0),
         settled_at: at(0),
+        reason: None,
     };
     let entry = encode_entry(&entry);
     let with = |mut bytes: Vec<u8>, at: usize, byte: u8| {
@@ -85,10 +109,10 @@ fn a_later_version_is_refused_by_name_and_damage_is_told_from_it() {
     let json_of = |bytes: &[u8]| -> Decoded { decode_json::<u64>(bytes).map(|_| ()) };
     let cases: [(&str, Decoded, Option<bool>); 12] = [
         ("an entry", entry_of(&entry), None),
-        ("an entry of a later version", entry_of(&with(entry.clone(), 0, 2)), Some(true)),
+        ("an entry of a later version", entry_of(&with(entry.clone(), 0, 3)), Some(true)),
         ("one of a much later version, in another form", entry_of(&[200]), Some(true)),
         ("version 0", entry_of(&with(entry.clone(), 0, 0)), Some(false)),
-        ("an unknown outcome", entry_of(&with(entry.clone(), 1, 5)), Some(false)),
+        ("an unknown outcome", entry_of(&with(entry.clone(), 1, 6)), Some(false)),
         ("cut", entry_of(&entry[..25]), Some(false)),
         ("empty", entry_of(&[]), Some(false)),
         ("an ETag that is no text", entry_of(&with(entry, 26, 0xff)), Some(false)),
@@ -175,6 +199,8 @@ fn values_of_every_kind_come_back() {
         records: 2,
         attempts: 3,
         at: at(4),
+        size: 5,
+        progress: None,
     });
     same(Position { sink_id: "i".into(), path: "/p".into(), sequence: 1, length: 2, sealed: true });
 }
@@ -342,7 +368,7 @@ proptest! {
 
     #[test]
     fn ledger_entries_come_back(etag in ".{0,40}", records in any::<u64>(), one in 0_i64..4_000_000_000, other in -9_i64..9) {
-        let entry = LedgerEntry { etag, outcome: Outcome::Collected, records, last_modified: at(one), settled_at: at(other) };
+        let entry = LedgerEntry { etag, outcome: Outcome::Collected, records, last_modified: at(one), settled_at: at(other), reason: None };
         prop_assert_eq!(decode_entry(&encode_entry(&entry)).unwrap(), entry);
     }
 }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod any_json;
+mod audit;
 mod boundaries;
 mod bucket_contract;
 mod cef;
@@ -20,6 +21,7 @@ mod fixtures;
 mod fuzz_checks;
 mod interflow_names;
 mod model;
+mod operate_docs;
 mod pattern_docs;
 mod quickstart;
 mod real_objects;
