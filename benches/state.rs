@@ -58,7 +58,14 @@ fn key(leaf: u64, at: DateTime<Utc>, random: u64) -> String {
 fn entry(at: DateTime<Utc>) -> LedgerEntry {
     let etag = format!("{:032x}", fastrand::u128(..));
     let settled_at = at + TimeDelta::seconds(fastrand::i64(1..400));
-    LedgerEntry { etag, outcome: Outcome::Collected, records: 100, last_modified: at, settled_at }
+    LedgerEntry {
+        etag,
+        outcome: Outcome::Collected,
+        records: 100,
+        last_modified: at,
+        settled_at,
+        reason: None,
+    }
 }
 
 /// The plain bytes of an entry: stored key, ETag, outcome, records and two times.

@@ -1,16 +1,45 @@
-//! `audit`: not there yet.
+//! `audit`: is it complete?
 
-use chrono::{DateTime, Utc};
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::exit::Exit;
-use super::now;
-use super::output::OutputArgs;
+use anyhow::Context;
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
-/// List the bucket, compare with ledger and history, prove completeness (not there yet)
+use super::exit::{Exit, UsageError};
+use super::output::{Output, OutputArgs, note};
+use super::{instance, now};
+use crate::clock::SystemClock;
+use crate::config::{Config, parse_duration};
+use crate::failure;
+use crate::service::{Instance, Looker, Options, Source};
+use crate::sweep::audit::{Audited, AuditedObject, Estimate, Gap, Span, Told};
+use crate::sweep::report::SourceReport;
+use crate::sweep::{SweepError, SweepLimits};
+
+/// What is told before it is written.
+const QUEUE: usize = 100;
+/// Times without a file that are listed one by one.
+const LISTED_GAPS: usize = 1000;
+
+/// List the bucket, compare with ledger and history, prove completeness
 ///
-/// Not there yet in this version.
+/// Each object below the prefixes of that time is delivered, empty, quarantined, dropped, skipped by
+/// a named rule, still open, or missing: its prefix is closed and nobody knows it. Where history is
+/// too old or lost, that is said instead. Objects that need a look are listed, all of them with
+/// --all. Costs LIST requests alone, and tells on stderr first about how many. The exit code is 1 when
+/// something is missing, 3 when a leaf could not be listed, 4 when history is lost. While a daemon
+/// runs, its state directory is locked and this ends with exit code 4.
+///
+/// For CloudTrail, times without any file in a leaf that has some are told as hints.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_long_help = "Example:\n  s3sweep audit -c s3sweep.toml --from 2026-01-01 --to 2026-02-01")]
+#[command(after_long_help = "Examples:
+  s3sweep audit -c s3sweep.toml --from 2026-01-01 --to 2026-01-31
+  s3sweep audit -c s3sweep.toml --from 2026-01-01 --to 2026-01-31 --source prod-cloudtrail --repair")]
 pub struct AuditArgs {
     /// Begin with the prefixes of this instant
     #[arg(long, value_name = "T", value_parser = now::instant)]
@@ -21,14 +50,297 @@ pub struct AuditArgs {
     pub to: DateTime<Utc>,
 
     /// Collect what is missing
+    ///
+    /// Each prefix with something missing is listed once more, as at a recheck. The exit code is 1
+    /// when not all of it came.
     #[arg(long)]
     pub repair: bool,
+
+    /// List every object, not those alone that need a look
+    #[arg(long)]
+    pub all: bool,
+
+    /// Tell times without a CloudTrail file that are longer than this
+    #[arg(long, value_name = "DURATION", default_value = "1H", value_parser = duration)]
+    pub max_gap: Duration,
 
     /// In which form the result is written.
     #[command(flatten)]
     pub output: OutputArgs,
 }
 
-pub(super) fn audit(_args: &AuditArgs) -> anyhow::Result<Exit> {
-    Err(super::not_yet("audit"))
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).ok_or_else(|| "expected a number with M, H or D, such as 30M or 1H".to_owned())
 }
+
+/// What follows the objects of a source.
+#[derive(Serialize)]
+struct Totals<'a> {
+    #[serde(flatten)]
+    audited: &'a Audited,
+    gaps: &'a [Gap],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    repaired: Option<&'a SourceReport>,
+}
+
+/// How a source ended.
+struct Ended {
+    audited: Audited,
+    repaired: Option<SourceReport>,
+}
+
+pub(super) async fn audit(args: &AuditArgs, config: Config) -> anyhow::Result<Exit> {
+    if args.from > args.to {
+        return Err(UsageError("--from is later than --to; swap them".to_owned()).into());
+    }
+    let (signals, sources) = (instance::Signals::watch(), instance::sources(&config)?);
+    let opened = Opened::open(&config, args.repair, signals.stop()).await?;
+    let mut page = Page { out: io::BufWriter::new(io::stdout()), form: args.output.output, first: true };
+    let audited = audit_all(args, &config, &opened, &sources, &mut page).await;
+    let closed = opened.close().await;
+    let exit = audited?;
+    closed?;
+    Ok(if signals.stop().is_cancelled() { Exit::Interrupted } else { exit })
+}
+
+/// The state: read only, or owned with the sink where things are repaired.
+enum Opened {
+    Looking(Arc<dyn crate::state::State>, CancellationToken),
+    Repairing(Box<Instance>),
+}
+
+impl Opened {
+    async fn open(config: &Config, repair: bool, stop: CancellationToken) -> anyhow::Result<Self> {
+        if !repair {
+            return Ok(Opened::Looking(instance::stored_state(config).await?, stop));
+        }
+        let clock = Arc::new(SystemClock);
+        let options = Options { clock, adopt_state: false, rebuild_state: false, give_up: true, stop };
+        Ok(Opened::Repairing(Box::new(Instance::open(config.clone(), options).await?)))
+    }
+
+    async fn audit(
+        &self,
+        config: &Config,
+        source: &Source,
+        span: Span,
+        tell: mpsc::Sender<Told>,
+    ) -> Result<Audited, SweepError> {
+        match self {
+            Opened::Repairing(instance) => instance.audit(source, span, tell).await,
+            Opened::Looking(state, stop) => {
+                let looker = Looker {
+                    config,
+                    state: state.clone(),
+                    clock: Arc::new(SystemClock),
+                    limits: Arc::new(SweepLimits::new(&config.limits)),
+                    stop: stop.clone(),
+                };
+                looker.audit(source, span, tell).await
+            }
+        }
+    }
+
+    async fn close(self) -> anyhow::Result<()> {
+        match self {
+            Opened::Repairing(instance) => Ok(instance.close().await?),
+            Opened::Looking(..) => Ok(()),
+        }
+    }
+}
+
+async fn audit_all(
+    args: &AuditArgs,
+    config: &Config,
+    opened: &Opened,
+    sources: &[Source],
+    page: &mut Page,
+) -> anyhow::Result<Exit> {
+    page.begin(args)?;
+    let mut exits = Vec::new();
+    for source in sources {
+        let ended = audit_one(args, config, opened, source, page).await?;
+        exits.push(exit_for(&ended));
+    }
+    page.json("]}\n")?;
+    page.out.flush().context(WRITE)?;
+    // what is missing for sure matters most
+    let order = [Exit::Failed, Exit::Unreachable, Exit::State];
+    Ok(order.into_iter().find(|exit| exits.contains(exit)).unwrap_or(Exit::Success))
+}
+
+async fn audit_one(
+    args: &AuditArgs,
+    config: &Config,
+    opened: &Opened,
+    source: &Source,
+    page: &mut Page,
+) -> anyhow::Result<Ended> {
+    let span = Span {
+        from: args.from,
+        to: args.to,
+        max_gap: args.max_gap,
+        keep_history: config.history,
+        every_object: args.all,
+    };
+    page.begin_source(source)?;
+    let (tell, mut told) = mpsc::channel(QUEUE);
+    let write = async {
+        let mut gaps = Vec::new();
+        while let Some(told) = told.recv().await {
+            match told {
+                Told::Estimate(estimate) => tell_estimate(&estimate),
+                Told::Object(object) => page.object(&object)?,
+                Told::Gap(gap) if gaps.len() < LISTED_GAPS => gaps.push(gap),
+                Told::Gap(_) => {}
+            }
+        }
+        anyhow::Ok(gaps)
+    };
+    let (audited, gaps) = tokio::join!(opened.audit(config, source, span, tell), write);
+    let gaps = gaps?;
+    let mut audited = match audited {
+        Err(SweepError::Bucket(error)) => Audited::unreachable(&source.config.name, failure::chain(&error)),
+        other => other?,
+    };
+    let repaired = match opened {
+        Opened::Repairing(instance) if !audited.incomplete.is_empty() => {
+            let swept = instance.repair(source, std::mem::take(&mut audited.incomplete)).await;
+            swept.ended?;
+            Some(swept.report)
+        }
+        Opened::Repairing(_) | Opened::Looking(..) => None,
+    };
+    page.end_source(&audited, &gaps, repaired.as_ref())?;
+    Ok(Ended { audited, repaired })
+}
+
+fn tell_estimate(estimate: &Estimate) {
+    note(&format!(
+        "{}: about {} LIST requests (USD {:.4}) for {} prefixes of {} known leaves with {} known objects; finding new leaves comes on top",
+        estimate.source,
+        estimate.lists,
+        estimate.cost_usd,
+        estimate.prefixes,
+        estimate.leaves,
+        estimate.objects
+    ));
+}
+
+fn exit_for(Ended { audited, repaired }: &Ended) -> Exit {
+    let missing = audited.counts.missing;
+    let came = repaired.as_ref().map_or(0, |report| report.objects.collected + report.objects.empty);
+    let failed = repaired.as_ref().is_some_and(SourceReport::has_failures);
+    let refused = repaired.as_ref().is_some_and(|report| !report.unreachable.is_empty());
+    if came < missing || failed {
+        Exit::Failed
+    } else if !audited.unreachable.is_empty() || refused {
+        Exit::Unreachable
+    } else if !audited.lost_history.is_empty() {
+        Exit::State
+    } else {
+        Exit::Success
+    }
+}
+
+/// stdout: objects are written as they come.
+struct Page {
+    out: io::BufWriter<io::Stdout>,
+    form: Output,
+    first: bool,
+}
+
+impl Page {
+    fn begin(&mut self, args: &AuditArgs) -> anyhow::Result<()> {
+        let at = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+        self.json(&format!("{{\"from\":\"{}\",\"to\":\"{}\",\"sources\":[", at(args.from), at(args.to)))
+    }
+
+    fn begin_source(&mut self, source: &Source) -> anyhow::Result<()> {
+        let comma = if std::mem::replace(&mut self.first, true) { "" } else { "," };
+        self.json(&format!("{comma}{{\"objects\":["))?;
+        self.line(|| format!("{}: {}", source.config.name, source.config.pattern))
+    }
+
+    fn object(&mut self, object: &AuditedObject) -> anyhow::Result<()> {
+        let comma = if std::mem::take(&mut self.first) { "" } else { "," };
+        self.json(&format!("{comma}{}", serde_json::to_string(object)?))?;
+        self.line(|| {
+            let records = object.records.map(|records| format!(", {records} records")).unwrap_or_default();
+            let reason = object.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            format!("  {:<18} {}{records}{reason}", object.standing, object.key)
+        })
+    }
+
+    fn end_source(
+        &mut self,
+        audited: &Audited,
+        gaps: &[Gap],
+        repaired: Option<&SourceReport>,
+    ) -> anyhow::Result<()> {
+        let totals = Totals { audited, gaps, repaired };
+        let rest = serde_json::to_string(&totals)?;
+        self.json(&format!("],{}", rest.trim_start_matches('{')))?;
+        for line in lines(audited, gaps) {
+            self.line(|| line)?;
+        }
+        for line in repaired.into_iter().flat_map(super::once::lines) {
+            self.line(|| format!("  repaired {line}"))?;
+        }
+        self.first = false;
+        Ok(())
+    }
+
+    fn line(&mut self, line: impl FnOnce() -> String) -> anyhow::Result<()> {
+        match self.form {
+            Output::Table => writeln!(self.out, "{}", line()).context(WRITE),
+            Output::Json => Ok(()),
+        }
+    }
+
+    fn json(&mut self, text: &str) -> anyhow::Result<()> {
+        match self.form {
+            Output::Json => self.out.write_all(text.as_bytes()).context(WRITE),
+            Output::Table => Ok(()),
+        }
+    }
+}
+
+/// The sums for people.
+fn lines(audited: &Audited, gaps: &[Gap]) -> Vec<String> {
+    let counts = &audited.counts;
+    let by_word = |words: &std::collections::BTreeMap<String, u64>| match words.is_empty() {
+        true => "0".to_owned(),
+        false => words.iter().map(|(word, count)| format!("{count} {word}")).collect::<Vec<_>>().join(" + "),
+    };
+    let mut lines = vec![
+        format!(
+            "  listed {} objects of {} leaves: delivered {} with {} records, empty {}, quarantined {}, dropped {}",
+            counts.listed,
+            audited.leaves,
+            counts.delivered,
+            counts.records,
+            counts.empty,
+            counts.quarantined,
+            counts.dropped
+        ),
+        format!("  skipped {}; still open {}", by_word(&counts.skipped), by_word(&counts.open)),
+        format!(
+            "  missing {}; history expired {}, unknown {} ({} LIST requests)",
+            counts.missing, counts.history_expired, counts.unknown, audited.requests.list
+        ),
+    ];
+    lines.extend(gaps.iter().map(|gap| {
+        format!(
+            "  hint: no file of {} from {} to {}",
+            gap.leaf,
+            gap.from.format("%F %R"),
+            gap.to.format("%F %R")
+        )
+    }));
+    lines.extend(audited.lost_history.iter().map(|text| format!("  history lost: {text}")));
+    lines.extend(audited.unreachable.iter().map(|text| format!("  unreachable: {text}")));
+    lines
+}
+
+const WRITE: &str = "failed to write to stdout";

@@ -123,7 +123,7 @@ pub async fn execute(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Status(args) => status::status(args, load(global)?).await,
         Command::Marker(args) => marker::marker(args),
         Command::Quarantine(args) => quarantine::quarantine(args, || load(global)).await,
-        Command::Audit(args) => audit::audit(args),
+        Command::Audit(args) => audit::audit(args, load(global)?).await,
         Command::Init(args) => init::init(args),
         Command::Config(args) => config_show::config(args, || load(global)),
         Command::Secret(args) => secret::secret(args),

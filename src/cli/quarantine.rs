@@ -1,13 +1,20 @@
 //! `quarantine`: the objects that failed for good.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use super::exit::Exit;
 use super::instance;
-use super::output::{Output, OutputArgs, print_lines};
+use super::output::{Output, OutputArgs, note, print_lines};
+use crate::clock::SystemClock;
 use crate::config::Config;
+use crate::service::{Instance, Options};
 use crate::state::{Quarantined, State, StateError};
+use crate::sweep::mend::{Action, Mended};
 
 /// Quarantined objects read at once.
 const PAGE: usize = 500;
@@ -17,7 +24,10 @@ const PAGE: usize = 500;
 /// A quarantined object is named with its reason, its attempts, and how many of its records were
 /// delivered before the damage.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_long_help = "Example:\n  s3sweep quarantine list -c s3sweep.toml --output json")]
+#[command(after_long_help = "Examples:
+  s3sweep quarantine list -c s3sweep.toml --output json
+  s3sweep quarantine retry -c s3sweep.toml --all --source prod-cloudtrail
+  s3sweep quarantine drop -c s3sweep.toml --reason 'truncated at its origin' KEY")]
 pub struct QuarantineArgs {
     /// What to do.
     #[command(subcommand)]
@@ -29,18 +39,43 @@ pub struct QuarantineArgs {
 pub enum QuarantineCommand {
     /// List the quarantined objects
     List(OutputArgs),
-    /// Collect quarantined objects once more in the next sweep (not there yet)
+    /// Collect quarantined objects once more in the next sweep
+    ///
+    /// Records that were delivered do not come again: the object goes on after them, also where
+    /// another one with the same beginning was put in its place.
     Retry(QuarantineKeys),
-    /// Give quarantined objects up (not there yet)
-    Drop(QuarantineKeys),
+    /// Give up what is missing of quarantined objects
+    ///
+    /// They are settled as dropped, with the reason; `audit --all` shows it.
+    Drop(DropArgs),
 }
 
 /// Which quarantined objects.
 #[derive(Clone, Debug, clap::Args)]
 pub struct QuarantineKeys {
     /// The keys as `quarantine list` shows them
-    #[arg(value_name = "KEY", required = true)]
+    #[arg(value_name = "KEY", required_unless_present = "all")]
     pub keys: Vec<String>,
+
+    /// All quarantined objects, of the sources of --source where that is given
+    #[arg(long, conflicts_with = "keys")]
+    pub all: bool,
+
+    /// In which form the result is written.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// What to give up, and why.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DropArgs {
+    /// Why: it is kept with each object
+    #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub reason: String,
+
+    /// Which.
+    #[command(flatten)]
+    pub which: QuarantineKeys,
 }
 
 pub(super) async fn quarantine(
@@ -49,9 +84,58 @@ pub(super) async fn quarantine(
 ) -> anyhow::Result<Exit> {
     match &args.command {
         QuarantineCommand::List(output) => list(output, load()?).await,
-        QuarantineCommand::Retry(_) => Err(super::not_yet("quarantine retry")),
-        QuarantineCommand::Drop(_) => Err(super::not_yet("quarantine drop")),
+        QuarantineCommand::Retry(keys) => mend(keys, &Action::Retry, load()?).await,
+        QuarantineCommand::Drop(args) => {
+            mend(&args.which, &Action::Drop { reason: args.reason.clone() }, load()?).await
+        }
     }
+}
+
+/// Retries or drops; exit code 1 when not all that was named was found and done.
+async fn mend(args: &QuarantineKeys, action: &Action, config: Config) -> anyhow::Result<Exit> {
+    let clock = Arc::new(SystemClock);
+    let stop = CancellationToken::new();
+    let options = Options { clock, adopt_state: false, rebuild_state: false, give_up: true, stop };
+    let instance = Instance::open(config.clone(), options).await?;
+    let keys: BTreeSet<String> = args.keys.iter().cloned().collect();
+    let (mut objects, mut ended) = (Vec::new(), Ok(()));
+    for source in &config.sources {
+        match instance.mend(source, (!args.all).then_some(&keys), action).await {
+            Ok(mended) => objects.extend(mended),
+            Err(error) => {
+                ended = Err(error);
+                break;
+            }
+        }
+    }
+    instance.close().await?;
+    ended?;
+    let found: BTreeSet<&str> = objects.iter().map(|object| object.key.as_str()).collect();
+    let unknown: Vec<_> = keys.iter().filter(|key| !found.contains(key.as_str())).collect();
+    let done = match action {
+        Action::Retry => "retried",
+        Action::Drop { .. } => "dropped",
+    };
+    match args.output.output {
+        Output::Json => {
+            print_lines([serde_json::json!({ done: objects, "unknown": unknown }).to_string()])?;
+        }
+        Output::Table => {
+            let line = |object: &Mended| match &object.refused {
+                None => format!(
+                    "{done}  {}  {} ({} records delivered)",
+                    object.source, object.key, object.records
+                ),
+                Some(why) => format!("refused  {}  {}: {why}", object.source, object.key),
+            };
+            print_lines(objects.iter().map(line))?;
+        }
+    }
+    for key in &unknown {
+        note(&format!("not in the quarantine: {key}"));
+    }
+    let all_done = unknown.is_empty() && objects.iter().all(|object| object.refused.is_none());
+    Ok(if all_done { Exit::Success } else { Exit::Failed })
 }
 
 /// One line of the list.
@@ -81,8 +165,8 @@ async fn list(output: &OutputArgs, config: Config) -> anyhow::Result<Exit> {
         Output::Json => print_lines([serde_json::json!({ "quarantine": lines }).to_string()])?,
         Output::Table => print_lines(lines.iter().map(|line| {
             format!(
-                "{}  {}\n  {} ({} records delivered, byte {})",
-                line.source, line.key, line.reason, line.records, line.offset
+                "{}  {}\n  {} ({} records delivered, byte {}, {} attempts)",
+                line.source, line.key, line.reason, line.records, line.offset, line.attempts
             )
         }))?,
     }
@@ -90,7 +174,7 @@ async fn list(output: &OutputArgs, config: Config) -> anyhow::Result<Exit> {
 }
 
 fn line(object: Quarantined) -> Line {
-    let Quarantined { source, bucket, key, etag, class, reason, offset, records, attempts, at } = object;
+    let Quarantined { source, bucket, key, etag, class, reason, offset, records, attempts, at, .. } = object;
     Line { source, bucket, key, etag, class, reason, offset, records, attempts, at }
 }
 

@@ -77,6 +77,7 @@ fn into_history((key, entry): (String, LedgerEntry)) -> HistoryEntry {
         outcome: entry.outcome.word().to_owned(),
         records: entry.records,
         at: entry.settled_at,
+        reason: entry.reason,
     }
 }
 

@@ -43,6 +43,7 @@ fn entry(key: &str) -> Change {
         records: 1,
         last_modified: at,
         settled_at: at,
+        reason: None,
     };
     Change::PutEntry(SOURCE, key.to_owned(), entry)
 }

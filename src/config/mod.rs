@@ -33,7 +33,7 @@ use texts::Texts;
 pub use error::{ConfigError, Mistake, Place};
 pub use file_pattern::FilePattern;
 pub use model::*;
-pub use units::parse_instant;
+pub use units::{parse_duration, parse_instant};
 
 /// Loads the named files and folders (each `*.toml` in them) as one configuration; without names
 /// the first of `$S3SWEEP_CONFIG`, `./s3sweep.toml`, `/etc/s3sweep/s3sweep.toml` that is there.

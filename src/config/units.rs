@@ -26,7 +26,7 @@ const SIZE_UNITS: [(&str, u64); 9] = [
 
 /// Reads an integer and one of `S`, `M`, `H`, `D`; a blank between and lower case are fine.
 /// `None` for anything else, and for more than 36500D.
-pub(super) fn parse_duration(text: &str) -> Option<Duration> {
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = number_and_unit(text)?;
     let mut letters = unit.chars();
     let letter = letters.next()?.to_ascii_uppercase();

@@ -5,11 +5,12 @@
 
 pub mod signals;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -35,8 +36,11 @@ use crate::sink::stdout::StdoutSink;
 use crate::sink::{Sink, SinkError};
 use crate::state::disk::DiskState;
 use crate::state::history::History;
+use crate::state::overlay::OverlayState;
 use crate::state::rebuild::KnownSource;
 use crate::state::{SourceKey, State, StateError};
+use crate::sweep::audit::{self, Audited, Incomplete, Span, Told};
+use crate::sweep::mend::{self, Action, Mended, Mending};
 use crate::sweep::report::SourceReport;
 use crate::sweep::{self, Mode, SweepContext, SweepError, SweepLimits, Swept};
 
@@ -181,9 +185,16 @@ impl Instance {
             Ok(opened) => opened,
             Err(error) => return Swept::unreachable(&source.config.name, &error),
         };
-        let context = SweepContext {
+        let context = self.context(source, bucket.clone(), counts);
+        let swept = sweep::sweep(context, |key| self.collector(source, bucket, key)).await;
+        summarise(&swept.report);
+        swept
+    }
+
+    fn context(&self, source: &Source, bucket: Arc<dyn Bucket>, counts: Arc<RequestCounts>) -> SweepContext {
+        SweepContext {
             config: source.config.clone(),
-            bucket: bucket.clone(),
+            bucket,
             counts,
             state: self.state.clone(),
             clock: self.clock.clone(),
@@ -192,10 +203,54 @@ impl Instance {
             state_dir: self.config.state_dir.clone(),
             stop: self.stop.clone(),
             mode: Mode::Collect(self.handle.clone()),
+        }
+    }
+
+    /// Audits one source; see [`audit::audit`].
+    pub async fn audit(
+        &self,
+        source: &Source,
+        span: Span,
+        tell: mpsc::Sender<Told>,
+    ) -> Result<Audited, SweepError> {
+        let looker = Looker {
+            config: &self.config,
+            state: self.state.clone(),
+            clock: self.clock.clone(),
+            limits: self.limits.clone(),
+            stop: self.stop.clone(),
         };
-        let swept = sweep::sweep(context, |key| self.collector(source, bucket, key)).await;
+        looker.audit(source, span, tell).await
+    }
+
+    /// Collects what an audit of this source found missing; see [`audit::repair`]. Not to be run
+    /// beside a sweep of the same source.
+    pub async fn repair(&self, source: &Source, incomplete: Vec<Incomplete>) -> Swept {
+        let (bucket, counts) = match source.metered(&self.config.limits).await {
+            Ok(opened) => opened,
+            Err(error) => return Swept::unreachable(&source.config.name, &error),
+        };
+        let context = self.context(source, bucket.clone(), counts);
+        let swept = audit::repair(context, incomplete, |key| self.collector(source, bucket, key)).await;
         summarise(&swept.report);
         swept
+    }
+
+    /// Retries or drops quarantined objects of a source: those of `keys`, or all where it is
+    /// `None`. What is retried comes with the next sweep.
+    pub async fn mend(
+        &self,
+        source: &SourceConfig,
+        keys: Option<&BTreeSet<String>>,
+        action: &Action,
+    ) -> Result<Vec<Mended>, SweepError> {
+        let (state, now) = (&*self.state, self.clock.now());
+        let Mending { objects, changes } =
+            mend::mend(source, state, &self.config.state_dir, keys, action, now)?;
+        for together in changes {
+            self.handle.apply(together).await?;
+        }
+        Ok(objects)
     }
 
     fn collector(&self, source: &Source, bucket: Arc<dyn Bucket>, key: SourceKey) -> Collector {
@@ -266,6 +321,45 @@ impl Instance {
     pub async fn close(self) -> Result<(), InstanceError> {
         let Instance { handle, committer, .. } = self;
         Ok(handle.end(committer).await?)
+    }
+}
+
+/// What looks at sources and changes nothing.
+pub struct Looker<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// The stored state, which stays as it is.
+    pub state: Arc<dyn State>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Shared bounds.
+    pub limits: Arc<SweepLimits>,
+    /// Cancelled when it is to end early.
+    pub stop: CancellationToken,
+}
+
+impl Looker<'_> {
+    /// Audits one source; see [`audit::audit`].
+    pub async fn audit(
+        &self,
+        source: &Source,
+        span: Span,
+        tell: mpsc::Sender<Told>,
+    ) -> Result<Audited, SweepError> {
+        let (bucket, counts) = source.metered(&self.config.limits).await?;
+        let context = SweepContext {
+            config: source.config.clone(),
+            bucket,
+            counts,
+            state: Arc::new(OverlayState::new(self.state.clone())),
+            clock: self.clock.clone(),
+            limits: self.limits.clone(),
+            close_spread: self.config.close_spread,
+            state_dir: self.config.state_dir.clone(),
+            stop: self.stop.clone(),
+            mode: Mode::Compare,
+        };
+        audit::audit(context, span, tell).await
     }
 }
 

@@ -392,6 +392,7 @@ fn note(sidecar: &mut Sidecar, batch: &Batch) {
             | Change::PutRecheck(..)
             | Change::DeleteRecheck(..)
             | Change::PutQuarantined(..)
+            | Change::DeleteQuarantined(..)
             | Change::PutHistory(..)
             | Change::DeleteHistory(..)
             | Change::PutCleanup(..)

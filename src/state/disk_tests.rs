@@ -7,8 +7,14 @@ const SOURCE: SourceKey = SourceKey { id: 1, generation: 1 };
 fn entry(key: String) -> Change {
     let at = chrono::DateTime::UNIX_EPOCH;
     let etag = "0123456789abcdef0123456789abcdef".to_owned();
-    let entry =
-        LedgerEntry { etag, outcome: Outcome::Collected, records: 100, last_modified: at, settled_at: at };
+    let entry = LedgerEntry {
+        etag,
+        outcome: Outcome::Collected,
+        records: 100,
+        last_modified: at,
+        settled_at: at,
+        reason: None,
+    };
     Change::PutEntry(SOURCE, key, entry)
 }
 

@@ -56,6 +56,8 @@ const ENTRY_V1: u8 = 1;
 const ENTRY_V2: u8 = 2;
 /// Bit of the outcome's byte: the ETag is the 16 bytes that its 32 digits spell.
 const SHORT_ETAG: u8 = 0x80;
+/// Bit of the outcome's byte: a reason stands behind the ETag.
+const WITH_REASON: u8 = 0x40;
 
 /// Key of a single value of the whole state.
 pub fn meta_key(name: &str) -> Vec<u8> {
@@ -203,6 +205,7 @@ pub fn encode(change: &Change) -> (Vec<u8>, Option<Vec<u8>>) {
         }
         Change::DeleteRecheck(source, due, head, time) => (recheck_key(*source, *due, head, *time), None),
         Change::PutQuarantined(source, object) => (quarantine_key(*source, &object.key), Some(json(object))),
+        Change::DeleteQuarantined(source, key) => (quarantine_key(*source, key), None),
         Change::PutSink(position) => (meta_key("sink"), Some(json(position))),
         Change::PutDeadLetter(length) => (meta_key("dead_letter"), Some(json(length))),
         Change::PutHistory(file, length) => ([&[HISTORY], file.as_bytes()].concat(), Some(json(length))),
@@ -232,7 +235,8 @@ pub fn decode_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StateError> {
 }
 
 /// Ledger entries are many, so they are short: version, outcome, records, last modified, settled
-/// after that, ETag. Numbers are LEB128, times are seconds in zigzag.
+/// after that, ETag. Numbers are LEB128, times are seconds in zigzag. With a reason, an ETag of text
+/// has its length before it, and the reason stands behind.
 fn encode_entry(entry: &LedgerEntry) -> Vec<u8> {
     let outcome = match entry.outcome {
         Outcome::Collected => 0,
@@ -240,18 +244,26 @@ fn encode_entry(entry: &LedgerEntry) -> Vec<u8> {
         Outcome::Quarantined => 2,
         Outcome::Replaced => 3,
         Outcome::Gone => 4,
+        Outcome::Dropped => 5,
     };
     let (modified, settled) = (entry.last_modified.timestamp(), entry.settled_at.timestamp());
     let short = short_etag(&entry.etag);
+    let flags = short.map_or(0, |_| SHORT_ETAG) | entry.reason.as_ref().map_or(0, |_| WITH_REASON);
     let mut bytes = Vec::with_capacity(16 + entry.etag.len());
-    bytes.extend_from_slice(&[ENTRY_V2, short.map_or(outcome, |_| outcome | SHORT_ETAG)]);
+    bytes.extend_from_slice(&[ENTRY_V2, outcome | flags]);
     put_number(&mut bytes, entry.records);
     put_number(&mut bytes, zigzag(modified));
     put_number(&mut bytes, zigzag(settled.wrapping_sub(modified)));
     match short {
         Some(etag) => bytes.extend_from_slice(&etag.to_be_bytes()),
-        None => bytes.extend_from_slice(entry.etag.as_bytes()),
+        None => {
+            if entry.reason.is_some() {
+                put_number(&mut bytes, entry.etag.len() as u64);
+            }
+            bytes.extend_from_slice(entry.etag.as_bytes());
+        }
     }
+    bytes.extend_from_slice(entry.reason.as_deref().unwrap_or_default().as_bytes());
     bytes
 }
 
@@ -291,27 +303,39 @@ fn outcome_of(byte: u8) -> Option<Outcome> {
         2 => Some(Outcome::Quarantined),
         3 => Some(Outcome::Replaced),
         4 => Some(Outcome::Gone),
+        5 => Some(Outcome::Dropped),
         _ => None,
     }
 }
 
 fn decode_entry_v2(bytes: &[u8]) -> Option<LedgerEntry> {
-    let (outcome, rest) = bytes.split_first()?;
+    let (&outcome, rest) = bytes.split_first()?;
     let (records, rest) = take_number(rest)?;
     let (modified, rest) = take_number(rest)?;
     let (settled_after, rest) = take_number(rest)?;
     let modified = unzigzag(modified);
     let time = |seconds: i64| Utc.timestamp_opt(seconds, 0).single();
-    let etag = match outcome & SHORT_ETAG {
-        0 => std::str::from_utf8(rest).ok().filter(|etag| short_etag(etag).is_none())?.to_owned(),
-        _ => format!("{:032x}", u128::from_be_bytes(rest.try_into().ok()?)),
+    let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
+    let has_reason = outcome & WITH_REASON != 0;
+    let (etag, rest) = if outcome & SHORT_ETAG != 0 {
+        let (etag, rest) = rest.split_first_chunk()?;
+        (format!("{:032x}", u128::from_be_bytes(*etag)), rest)
+    } else {
+        let (length, rest) = if has_reason { take_number(rest)? } else { (rest.len() as u64, rest) };
+        let (etag, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+        (text(etag).filter(|etag| short_etag(etag).is_none())?, rest)
     };
     Some(LedgerEntry {
-        outcome: outcome_of(outcome & !SHORT_ETAG)?,
+        outcome: outcome_of(outcome & !(SHORT_ETAG | WITH_REASON))?,
         records,
         last_modified: time(modified)?,
         settled_at: time(modified.wrapping_add(unzigzag(settled_after)))?,
         etag,
+        reason: match (has_reason, rest) {
+            (true, reason) => Some(text(reason)?),
+            (false, []) => None,
+            (false, _) => return None,
+        },
     })
 }
 
@@ -328,7 +352,8 @@ fn decode_entry_v1(bytes: &[u8]) -> Result<LedgerEntry, StateError> {
         records: u64::from_be_bytes(number(2)?),
         last_modified: time(10)?,
         settled_at: time(18)?,
-        etag: String::from_utf8(bytes.get(26..).ok_or_else(wrong)?.to_vec()).map_err(|_| wrong())?,
+        etag: bytes.get(26..).and_then(|etag| String::from_utf8(etag.to_vec()).ok()).ok_or_else(wrong)?,
+        reason: None,
     })
 }
 

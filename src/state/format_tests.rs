@@ -26,6 +26,7 @@ fn ledger_entries_have_a_fixed_form() {
         records: 258,
         last_modified: at(1),
         settled_at: at(-1),
+        reason: None,
     };
     let bytes = encode_entry(&entry);
     assert_eq!(bytes, b"\x02\x03\x82\x02\x02\x03ab-2");
@@ -53,7 +54,7 @@ fn the_first_version_of_ledger_entries_is_read() {
     let entry = decode_entry(&bytes).expect("an earlier form");
     assert_eq!((entry.etag.as_str(), entry.outcome, entry.records), ("ab-2", Outcome::Replaced, 258));
     assert_eq!((entry.last_modified, entry.settled_at), (at(1), at(-1)));
-    for (at, byte) in [(1, 5), (26, 0xff)] {
+    for (at, byte) in [(1, 6), (26, 0xff)] {
         let mut damaged = bytes.clone();
         damaged[at] = byte;
         assert!(matches!(decode_entry(&damaged), Err(StateError::Damaged { .. })), "byte {at}");
@@ -62,12 +63,36 @@ fn the_first_version_of_ledger_entries_is_read() {
 }
 
 #[test]
+fn a_ledger_entry_with_a_reason_keeps_it() {
+    let entry = LedgerEntry {
+        etag: "ab-2".into(),
+        outcome: Outcome::Dropped,
+        records: 2,
+        last_modified: at(1),
+        settled_at: at(2),
+        reason: Some("beyond repair".into()),
+    };
+    let bytes = encode_entry(&entry);
+    assert_eq!(bytes, b"\x02\x45\x02\x02\x02\x04ab-2beyond repair");
+    assert_eq!(decode_entry(&bytes).expect("its own form"), entry);
+    let short = LedgerEntry { etag: "00ff0000000000000000000000000001".into(), ..entry.clone() };
+    assert_eq!(decode_entry(&encode_entry(&short)).expect("its own form"), short);
+    for length in 0..10 {
+        assert!(decode_entry(&bytes[..length]).is_err(), "{length} bytes of it");
+    }
+}
+
+#[test]
 fn every_outcome_comes_back_under_its_own_number() {
-    let outcomes =
-        [Outcome::Collected, Outcome::Empty, Outcome::Quarantined, Outcome::Replaced, Outcome::Gone];
-    for (number, outcome) in outcomes.into_iter().enumerate() {
-        let entry =
-            LedgerEntry { etag: String::new(), outcome, records: 0, last_modified: at(0), settled_at: at(0) };
+    for (number, outcome) in Outcome::ALL.into_iter().enumerate() {
+        let entry = LedgerEntry {
+            etag: String::new(),
+            outcome,
+            records: 0,
+            last_modified: at(0),
+            settled_at: at(0),
+            reason: None,
+        };
         let bytes = encode_entry(&entry);
         assert_eq!((usize::from(bytes[1]), decode_entry(&bytes).expect("its own form")), (number, entry));
     }
@@ -99,6 +124,7 @@ fn a_later_version_is_refused_by_name_and_damage_is_told_from_it() {
         records: 0,
         last_modified: at(0),
         settled_at: at(0),
+        reason: None,
     };
     let entry = encode_entry(&entry);
     let with = |mut bytes: Vec<u8>, at: usize, byte: u8| {
@@ -114,7 +140,7 @@ fn a_later_version_is_refused_by_name_and_damage_is_told_from_it() {
         ("an entry of a later version", entry_of(&with(entry.clone(), 0, 3)), Some(true)),
         ("one of a much later version, in another form", entry_of(&[200]), Some(true)),
         ("version 0", entry_of(&with(entry.clone(), 0, 0)), Some(false)),
-        ("an unknown outcome", entry_of(&with(entry.clone(), 1, 5)), Some(false)),
+        ("an unknown outcome", entry_of(&with(entry.clone(), 1, 6)), Some(false)),
         ("cut", entry_of(&entry[..4]), Some(false)),
         ("empty", entry_of(&[]), Some(false)),
         ("an ETag that is no text", entry_of(&with(entry, 5, 0xff)), Some(false)),
@@ -201,6 +227,8 @@ fn values_of_every_kind_come_back() {
         records: 2,
         attempts: 3,
         at: at(4),
+        size: 5,
+        progress: None,
     });
     same(Position { sink_id: "i".into(), path: "/p".into(), sequence: 1, length: 2, sealed: true });
 }
@@ -371,7 +399,7 @@ proptest! {
 
     #[test]
     fn ledger_entries_come_back(etag in ".{0,40}", records in any::<u64>(), one in 0_i64..4_000_000_000, other in -9_i64..9) {
-        let entry = LedgerEntry { etag, outcome: Outcome::Collected, records, last_modified: at(one), settled_at: at(other) };
+        let entry = LedgerEntry { etag, outcome: Outcome::Collected, records, last_modified: at(one), settled_at: at(other), reason: None };
         prop_assert_eq!(decode_entry(&encode_entry(&entry)).unwrap(), entry);
     }
 }

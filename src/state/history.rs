@@ -61,6 +61,9 @@ pub struct HistoryEntry {
     pub records: u64,
     /// When it was settled.
     pub at: DateTime<Utc>,
+    /// Why an operator dropped it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// Where a frame was appended.

@@ -36,6 +36,7 @@ fn entry(number: u64) -> HistoryEntry {
         outcome: if number.is_multiple_of(7) { "empty" } else { "collected" }.into(),
         records: number,
         at: instant("2026-06-01T10:00:00Z"),
+        reason: None,
     }
 }
 

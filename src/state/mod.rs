@@ -131,9 +131,21 @@ pub enum Outcome {
     Replaced,
     /// It is no longer there.
     Gone,
+    /// It had failed for good, and an operator gave up what was missing of it.
+    Dropped,
 }
 
 impl Outcome {
+    /// All of them.
+    pub const ALL: [Outcome; 6] = [
+        Outcome::Collected,
+        Outcome::Empty,
+        Outcome::Quarantined,
+        Outcome::Replaced,
+        Outcome::Gone,
+        Outcome::Dropped,
+    ];
+
     /// The word of history files and reports.
     pub fn word(self) -> &'static str {
         match self {
@@ -142,6 +154,7 @@ impl Outcome {
             Outcome::Quarantined => "quarantined",
             Outcome::Replaced => "replaced",
             Outcome::Gone => "gone",
+            Outcome::Dropped => "dropped",
         }
     }
 }
@@ -159,14 +172,14 @@ pub struct LedgerEntry {
     pub last_modified: DateTime<Utc>,
     /// When it was settled, by ours; whole seconds.
     pub settled_at: DateTime<Utc>,
+    /// Why an operator dropped it.
+    pub reason: Option<String>,
 }
 
 impl Outcome {
     /// The outcome that [`Outcome::word`] names.
     pub fn from_word(word: &str) -> Option<Self> {
-        [Outcome::Collected, Outcome::Empty, Outcome::Quarantined, Outcome::Replaced, Outcome::Gone]
-            .into_iter()
-            .find(|outcome| outcome.word() == word)
+        Outcome::ALL.into_iter().find(|outcome| outcome.word() == word)
     }
 }
 
@@ -182,7 +195,7 @@ impl LedgerEntry {
     pub fn delivered_nothing(&self) -> bool {
         match self.outcome {
             Outcome::Empty | Outcome::Gone => self.records == 0,
-            Outcome::Collected | Outcome::Quarantined | Outcome::Replaced => false,
+            Outcome::Collected | Outcome::Quarantined | Outcome::Replaced | Outcome::Dropped => false,
         }
     }
 }
@@ -253,6 +266,9 @@ pub struct Recheck {
     pub done: u32,
     /// Its frames in the history: file and first byte.
     pub frames: Vec<(String, u64)>,
+    /// Asked for by an operator, beside those of `recheck`: it is not counted in `done`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub extra: bool,
 }
 
 /// A recheck and where it stands: when it is due, the head of its leaf, its prefix.
@@ -279,8 +295,14 @@ pub struct Quarantined {
     pub records: u64,
     /// GETs that tried it.
     pub attempts: u32,
+    /// Stored size in bytes; 0 where an earlier version did not tell.
+    #[serde(default)]
+    pub size: u64,
     /// When it was given up.
     pub at: DateTime<Utc>,
+    /// Where it stood, for whoever goes on with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
 }
 
 /// One change of the state.
@@ -312,6 +334,8 @@ pub enum Change {
     DeleteRecheck(SourceKey, DateTime<Utc>, String, PrefixTime),
     /// Quarantines a key of a source (by number: it outlives generations).
     PutQuarantined(u32, Box<Quarantined>),
+    /// Takes a key of a source out of the quarantine.
+    DeleteQuarantined(u32, String),
     /// Where the sink stands.
     PutSink(Position),
     /// Length of the dead-letter file.

@@ -316,6 +316,7 @@ fn plan_rechecks(
             closed_at,
             done: u32::try_from(done).unwrap_or(u32::MAX),
             frames: frames.iter().map(|frame| frame.place.clone()).collect(),
+            extra: false,
         };
         let head = leaf.head().to_owned();
         rebuilt.changes.push(Change::PutRecheck(record.key(), next, head, time, Box::new(recheck)));

@@ -18,7 +18,7 @@ use crate::config::{KeyOrder, OnOverwrite};
 use crate::failpoint;
 use crate::failure::Class;
 use crate::layout;
-use crate::pattern::{PrefixTime, just_before};
+use crate::pattern::{Leaf, PrefixTime, just_before};
 use crate::state::{Change, LedgerEntry, Outcome};
 
 /// LIST requests per page.
@@ -65,9 +65,11 @@ pub struct Seen {
 }
 
 /// What becomes of a listed key.
-enum Verdict {
+pub(super) enum Verdict {
     Skip(Skip),
     Settled(LedgerEntry),
+    /// Settled under another ETag, which alone counts.
+    Overwritten(LedgerEntry),
     /// Kept by name: counted where it is tried again, unless it `waits` for another sweep.
     Failed {
         waits: bool,
@@ -180,7 +182,7 @@ impl Sweeper {
         }
     }
 
-    fn earlier(&self, ours: DateTime<Utc>, theirs: Option<DateTime<Utc>>) -> DateTime<Utc> {
+    pub(super) fn earlier(&self, ours: DateTime<Utc>, theirs: Option<DateTime<Utc>>) -> DateTime<Utc> {
         let Some(theirs) = theirs else { return ours };
         if (ours - theirs).abs() > MAX_SKEW {
             warn!(source = self.config.name, %ours, %theirs, "our clock and the bucket's differ by more than 5 minutes; the earlier one counts");
@@ -197,7 +199,8 @@ impl Sweeper {
         walk.useful = false;
         for object in &page.objects {
             if walk.last_key.as_ref().is_some_and(|last| *last >= object.key) {
-                return Err(self.out_of_order(walk, &object.key).into());
+                let last = walk.last_key.as_deref().unwrap_or_default();
+                return Err(self.out_of_order(&walk.listed.listing.prefix, last, &object.key).into());
             }
             walk.last_key = Some(object.key.clone());
             if self.take(walk, object, pass).await? == Flow::End {
@@ -207,16 +210,15 @@ impl Sweeper {
         Ok(Flow::On)
     }
 
-    fn out_of_order(&self, walk: &Walk<'_>, key: &str) -> BucketError {
+    pub(super) fn out_of_order(&self, prefix: &str, last: &str, key: &str) -> BucketError {
         BucketError {
             class: Class::Unreachable,
             operation: "LIST",
             bucket: self.bucket_name.clone(),
-            key: walk.listed.listing.prefix.clone(),
+            key: prefix.to_owned(),
             message: format!(
-                "the listing is not in byte order: {key:?} came after {:?}; a directory bucket or a store without \
-                 ordered listings cannot be swept",
-                walk.last_key.as_deref().unwrap_or_default()
+                "the listing is not in byte order: {key:?} came after {last:?}; a directory bucket or a store without \
+                 ordered listings cannot be swept"
             ),
             retry_after: None,
             source: None,
@@ -254,14 +256,20 @@ impl Sweeper {
             return Ok(Flow::End);
         }
         walk.useful = true;
-        let verdict = self.judge(walk, object)?;
+        let entry = self.ledger_entry(walk, &object.key)?;
+        let verdict = self.judge(&walk.view.leaf, object, entry)?;
         self.carry_out(walk, object, time, verdict, pass).await?;
         Ok(Flow::On)
     }
 
-    fn judge(&self, walk: &mut Walk<'_>, object: &ObjectRef) -> Result<Verdict, SweepError> {
+    /// What becomes of a listed object of which ledger or history say `entry`.
+    pub(super) fn judge(
+        &self,
+        leaf: &Leaf,
+        object: &ObjectRef,
+        entry: Option<LedgerEntry>,
+    ) -> Result<Verdict, SweepError> {
         let key = object.key.as_str();
-        let entry = self.ledger_entry(walk, key)?;
         if key.ends_with('/') && object.size == 0 {
             return Ok(Verdict::Skip(Skip::Folder));
         }
@@ -271,14 +279,17 @@ impl Sweeper {
         if !self.config.file_pattern.is_match(key) {
             return Ok(Verdict::Skip(Skip::Pattern));
         }
-        let open_ended = walk.view.leaf.pattern().step().is_none();
+        let open_ended = leaf.pattern().step().is_none();
         if open_ended && object.last_modified < self.record.start {
             return Ok(Verdict::Skip(Skip::BeforeStart));
         }
         match entry {
             Some(entry) if entry.settles(&object.etag) => Ok(Verdict::Settled(entry)),
             Some(entry) if !entry.delivered_nothing() && !self.is_begun(key, &entry)? => {
-                Ok(self.overwritten(walk, object, entry))
+                match self.config.on_overwrite {
+                    OnOverwrite::Collect => Ok(Verdict::New),
+                    OnOverwrite::Ignore => Ok(Verdict::Overwritten(entry)),
+                }
             }
             Some(_) | None => match self.state.failed(self.key, key)? {
                 Some(failed) => Ok(Verdict::Failed { waits: failed.retry_at > self.clock.now() }),
@@ -287,31 +298,25 @@ impl Sweeper {
         }
     }
 
-    /// Whether the object was deleted while it was collected, and may go on where it was left.
+    /// Whether the object was deleted while it was collected, and may go on where it was left, or is
+    /// to be tried again.
     fn is_begun(&self, key: &str, entry: &LedgerEntry) -> Result<bool, SweepError> {
-        Ok(entry.outcome == Outcome::Gone && self.state.progress(self.key, key)?.is_some())
+        let was_gone = entry.outcome == Outcome::Gone && self.state.progress(self.key, key)?.is_some();
+        Ok(was_gone || self.is_failed(key)?)
     }
 
-    /// A settled key whose ETag is another one now.
-    fn overwritten(&self, walk: &mut Walk<'_>, object: &ObjectRef, entry: LedgerEntry) -> Verdict {
-        match self.config.on_overwrite {
-            OnOverwrite::Collect => Verdict::New,
-            OnOverwrite::Ignore => {
-                let noted = walk.listed.changes.len();
-                if noted < WARNED_OVERWRITES {
-                    warn!(
-                        source = self.config.name,
-                        key = object.key,
-                        "a collected object was overwritten and is not collected again; on_overwrite = \"collect\" would"
-                    );
-                }
-                if noted < MAX_CHANGES {
-                    let entry =
-                        LedgerEntry { etag: object.etag.clone(), outcome: Outcome::Replaced, ..entry };
-                    walk.listed.changes.push(Change::PutEntry(self.key, object.key.clone(), entry));
-                }
-                Verdict::Skip(Skip::Overwritten)
-            }
+    /// Notes a settled key whose ETag is another one now.
+    fn note_overwritten(&self, changes: &mut Vec<Change>, object: &ObjectRef, entry: LedgerEntry) {
+        if changes.len() < WARNED_OVERWRITES {
+            warn!(
+                source = self.config.name,
+                key = object.key,
+                "a collected object was overwritten and is not collected again; on_overwrite = \"collect\" would"
+            );
+        }
+        if changes.len() < MAX_CHANGES {
+            let entry = LedgerEntry { etag: object.etag.clone(), outcome: Outcome::Replaced, ..entry };
+            changes.push(Change::PutEntry(self.key, object.key.clone(), entry));
         }
     }
 
@@ -326,9 +331,10 @@ impl Sweeper {
         let (view, now) = (walk.view, walk.listed.now);
         let seen = walk.listed.seen.entry(time).or_default();
         match verdict {
-            Verdict::Skip(Skip::Overwritten) => {
+            Verdict::Overwritten(entry) => {
                 seen.stopped = true;
                 seen.has_entries = true;
+                self.note_overwritten(&mut walk.listed.changes, object, entry);
                 self.count_skip(pass, Skip::Overwritten);
             }
             Verdict::Skip(reason) => self.count_skip(pass, reason),
@@ -421,13 +427,7 @@ impl Sweeper {
 impl Walk<'_> {
     /// Whether a key lies behind everything that this listing covers.
     fn is_past(&self, key: &str) -> bool {
-        match self.listed.listing.covered {
-            Covered::Range(_, last) => {
-                let literal = self.view.leaf.prefix(last).literal;
-                key > literal.as_str() && !key.starts_with(&literal)
-            }
-            Covered::Set(_) => false,
-        }
+        self.listed.listing.covered.is_before(&self.view.leaf, key)
     }
 
     /// Whether this part of the backlog ends before `time`, a prefix not yet begun.
@@ -489,7 +489,7 @@ impl Seen {
 }
 
 /// The ledger beside a listing, read in pages.
-struct Cursor {
+pub(super) struct Cursor {
     prefix: String,
     after: Option<String>,
     page: std::collections::VecDeque<(String, LedgerEntry)>,
@@ -497,7 +497,7 @@ struct Cursor {
 }
 
 impl Cursor {
-    fn new(listing: &Listing) -> Self {
+    pub fn new(listing: &Listing) -> Self {
         Cursor {
             prefix: listing.prefix.clone(),
             after: listing.start_after.clone(),
@@ -516,6 +516,15 @@ impl Cursor {
             self.page = page.into();
         }
         Ok(self.page.front().map(|(key, _)| key))
+    }
+
+    /// The entry of a key, where it has one; keys must be asked for in byte order.
+    pub fn find(&mut self, sweeper: &Sweeper, key: &str) -> Result<Option<LedgerEntry>, SweepError> {
+        while self.peek(sweeper)?.is_some_and(|head| head.as_str() < key) {
+            self.take();
+        }
+        let found = self.peek(sweeper)?.is_some_and(|head| head == key);
+        Ok(if found { self.take().map(|(_, entry)| entry) } else { None })
     }
 
     fn take(&mut self) -> Option<(String, LedgerEntry)> {

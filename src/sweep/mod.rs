@@ -4,8 +4,10 @@
 //! lists leaves in parallel, hands new objects to tasks, waits until each is settled or not, and
 //! only then moves floors and closes prefixes. What fails stays named; nothing is stepped over.
 
+pub mod audit;
 mod discover;
 mod list;
+pub mod mend;
 pub(crate) mod open;
 mod outcome;
 mod pass;
@@ -90,6 +92,9 @@ pub enum Mode {
     Collect(CommitHandle),
     /// Shows it; no object is read, and the state given must be an overlay.
     Preview(mpsc::Sender<ObjectRef>),
+    /// Holds it against what is known (an audit); no object is read, and the state given must be an
+    /// overlay.
+    Compare,
 }
 
 /// What a sweep needs.
@@ -143,6 +148,9 @@ pub enum SweepError {
     /// The sweep was asked to stop.
     #[error("the sweep was stopped")]
     Stopped,
+    /// Nobody waits for what an audit finds.
+    #[error("the audit's reader has gone")]
+    Unread,
 }
 
 /// One sweep of one source.
@@ -250,7 +258,7 @@ async fn open_source(context: &SweepContext) -> Result<(SourceRecord, Opened), S
 async fn store(mode: &Mode, state: &dyn State, changes: Vec<Change>) -> Result<(), SweepError> {
     match mode {
         Mode::Collect(committer) => Ok(committer.apply(changes).await?),
-        Mode::Preview(_) => Ok(state.apply(&Batch(changes))?),
+        Mode::Preview(_) | Mode::Compare => Ok(state.apply(&Batch(changes))?),
     }
 }
 
@@ -569,6 +577,12 @@ impl Sweeper {
         }
         let failed_before = self.state.all_failed(self.key, None, REFUSED_GETS)?.len();
         Ok(lists_refused || gets_refused >= REFUSED_GETS || failed_before >= REFUSED_GETS)
+    }
+
+    /// Counts what was no sweep as one: what failed in it is due in the next.
+    async fn count_as_sweep(&self) -> Result<(), SweepError> {
+        let stored = self.state.source(&self.config.name)?.unwrap_or_else(|| self.record.clone());
+        self.store(vec![self.put_source(&SourceRecord { sweeps: self.record.sweeps + 1, ..stored })]).await
     }
 
     /// Stores how the sweep ended, for `status`.

@@ -190,6 +190,8 @@ impl Sweeper {
             records: progress.delivered,
             attempts: gets.max(self.attempts(job)?),
             at: self.clock.now(),
+            size: object.size,
+            progress: Some(progress.clone()),
         };
         self.put_entry(job, Outcome::Quarantined, progress, Some(quarantined)).await?;
         self.tally(|report| {
@@ -246,6 +248,7 @@ impl Sweeper {
             records: progress.delivered,
             last_modified: object.last_modified,
             settled_at: self.clock.now(),
+            reason: None,
         };
         let mut changes = vec![Change::PutEntry(self.key, object.key.clone(), entry)];
         if job.failed.is_some() {
@@ -303,6 +306,7 @@ impl Sweeper {
                 records: progress.delivered,
                 last_modified: now,
                 settled_at: now,
+                reason: None,
             };
             let changes = vec![Change::PutEntry(self.key, key.clone(), entry)];
             let object = ObjectId { source: self.key, key: key.clone() };
@@ -347,7 +351,7 @@ impl Sweeper {
             Err(SweepError::Commit(error)) => return Err(error),
             Err(SweepError::State(error)) => return Err(error.into()),
             Err(SweepError::History(error)) => return Err(error.into()),
-            Err(SweepError::Stopped) => {
+            Err(SweepError::Stopped | SweepError::Unread) => {
                 return Ok(Successor::Unknown(Failure::new(
                     Class::Transient,
                     "stopped while its key was listed again",

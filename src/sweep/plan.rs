@@ -148,6 +148,17 @@ impl Covered {
             Covered::Set(times) => times.contains(&time),
         }
     }
+
+    /// Whether a key of `leaf`'s listing lies behind all of them.
+    pub fn is_before(&self, leaf: &Leaf, key: &str) -> bool {
+        match self {
+            Covered::Range(_, last) => {
+                let literal = leaf.prefix(*last).literal;
+                key > literal.as_str() && !key.starts_with(&literal)
+            }
+            Covered::Set(_) => false,
+        }
+    }
 }
 
 /// One listing: pages of keys from one place on.
@@ -325,6 +336,30 @@ fn share(listing: &mut Listing, time: PrefixTime) {
     }
     listing.start_after = None;
     listing.from_floor = None;
+}
+
+/// The listings that show the prefixes of a leaf from `first` to `last`, open or not, in full.
+pub fn in_full(leaf: &Leaf, first: PrefixTime, last: PrefixTime) -> Vec<Listing> {
+    if leaf.pattern().is_range() {
+        let literal = leaf.prefix(first).literal;
+        return vec![Listing {
+            prefix: common_start(&literal, &leaf.prefix(last).literal).to_owned(),
+            start_after: just_before(&literal),
+            covered: Covered::Range(first, last),
+            from_floor: None,
+        }];
+    }
+    let mut sets: BTreeMap<String, BTreeSet<PrefixTime>> = BTreeMap::new();
+    for time in leaf.times(first, last) {
+        sets.entry(leaf.prefix(time).literal).or_default().insert(time);
+    }
+    let whole = |(prefix, times)| Listing {
+        prefix,
+        start_after: None,
+        covered: Covered::Set(times),
+        from_floor: None,
+    };
+    sets.into_iter().map(whole).collect()
 }
 
 /// The characters that two literals begin with together.

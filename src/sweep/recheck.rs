@@ -4,15 +4,16 @@
 //! What neither knows is collected and counted as late; it goes to the history in a frame of its
 //! own, together with the plan of the next recheck.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use futures_util::stream::{self, StreamExt as _};
 use tracing::warn;
 
+use super::audit::{self, Incomplete};
 use super::list::Kind;
 use super::pass::Pass;
 use super::plan::{Covered, LeafView, Listing};
@@ -20,7 +21,7 @@ use super::{Mode, SweepError, Sweeper};
 use crate::commit::Closing;
 use crate::pattern::{Leaf, PrefixTime};
 use crate::state::history::{self, Frame, HistoryEntry, HistoryError};
-use crate::state::{Change, DueRecheck, LeafRecord, LedgerEntry, Outcome, Recheck};
+use crate::state::{Change, DueRecheck, LeafRecord, LedgerEntry, Outcome, Recheck, SourceKey, State};
 
 /// Rechecks read at once.
 const PAGE: usize = 200;
@@ -32,7 +33,7 @@ pub(super) struct History {
 
 impl History {
     /// Begins to read the frames; `None` when one of their files is gone.
-    fn open(state_dir: &Path, frames: &[(String, u64)]) -> Result<Option<Self>, HistoryError> {
+    pub fn open(state_dir: &Path, frames: &[(String, u64)]) -> Result<Option<Self>, HistoryError> {
         let mut opened = Vec::new();
         for (file, offset) in frames {
             match history::read(state_dir, file, *offset) {
@@ -73,6 +74,7 @@ pub(super) fn into_ledger(entry: &HistoryEntry) -> LedgerEntry {
         records: entry.records,
         last_modified: entry.at,
         settled_at: entry.at,
+        reason: entry.reason.clone(),
     }
 }
 
@@ -93,11 +95,29 @@ impl Sweeper {
             if left.is_empty()
                 || left.first() == before.as_ref()
                 || before.is_none()
-                || matches!(self.mode, Mode::Preview(_))
+                || audit::only_looks(&self.mode)
             {
                 return Ok(());
             }
         }
+    }
+
+    /// Rechecks these closed prefixes now, beside those of `recheck`. The plans are stored first: what
+    /// is cut off or fails is done by the next sweep.
+    pub(super) async fn recheck_now(self: &Arc<Self>, prefixes: Vec<Incomplete>) -> Result<(), SweepError> {
+        let planned = self.plan_extra(prefixes)?;
+        self.store(planned.iter().flat_map(|(_, changes)| changes.clone()).collect()).await?;
+        stream::iter(planned)
+            .map(|(due, _)| self.recheck_prefix(due))
+            .buffer_unordered(self.limits.list_concurrency)
+            .fold(Ok(()), |so_far, one| async { so_far.and(one) })
+            .await
+    }
+
+    fn plan_extra(&self, prefixes: Vec<Incomplete>) -> Result<Vec<(DueRecheck, Vec<Change>)>, SweepError> {
+        let planned = Planned::read(&*self.state, self.key)?;
+        let (now, done) = (self.clock.now(), self.config.recheck.len());
+        Ok(prefixes.into_iter().map(|prefix| planned.extra(prefix, now, done)).collect())
     }
 
     async fn recheck_prefix(self: &Arc<Self>, due: DueRecheck) -> Result<(), SweepError> {
@@ -146,7 +166,10 @@ impl Sweeper {
         found: bool,
     ) -> Result<(), SweepError> {
         let Mode::Collect(committer) = &self.mode else { return Ok(()) };
-        recheck.done += 1;
+        match recheck.extra {
+            true => recheck.extra = false,
+            false => recheck.done += 1,
+        }
         let found_by = Some(recheck.done);
         let next = self.next_recheck(&recheck).map(|due| (due, recheck));
         let has_entries = found && !self.ledger_is_empty(leaf, time)?;
@@ -192,13 +215,56 @@ impl Sweeper {
 
     /// The plan of a prefix that closes now; `None` when nothing is rechecked.
     pub(super) fn first_recheck(&self) -> Option<(DateTime<Utc>, Recheck)> {
-        let recheck = Recheck { closed_at: self.clock.now(), done: 0, frames: Vec::new() };
+        let recheck = Recheck { closed_at: self.clock.now(), done: 0, frames: Vec::new(), extra: false };
         Some((self.next_recheck(&recheck)?, recheck))
     }
 
     fn next_recheck(&self, recheck: &Recheck) -> Option<DateTime<Utc>> {
         let age: &Duration = self.config.recheck.get(usize::try_from(recheck.done).ok()?)?;
         recheck.closed_at.checked_add_signed(TimeDelta::from_std(*age).ok()?)
+    }
+}
+
+/// The rechecks that lie ahead, by leaf and prefix.
+pub(super) struct Planned {
+    source: SourceKey,
+    plans: BTreeMap<(String, PrefixTime), (DateTime<Utc>, Recheck)>,
+}
+
+impl Planned {
+    /// Reads all of them.
+    pub fn read(state: &dyn State, source: SourceKey) -> Result<Self, SweepError> {
+        let all = state.rechecks(source, DateTime::<Utc>::MAX_UTC, usize::MAX)?;
+        let plans = all.into_iter().map(|(due, head, time, recheck)| ((head, time), (due, recheck)));
+        Ok(Planned { source, plans: plans.collect() })
+    }
+
+    /// Plans one more recheck of a closed prefix, at `now`; the planned one takes its place again
+    /// afterwards. `all_done` is the number of rechecks after which none is planned.
+    pub fn extra(
+        &self,
+        prefix: Incomplete,
+        now: DateTime<Utc>,
+        all_done: usize,
+    ) -> (DueRecheck, Vec<Change>) {
+        let Incomplete { head, time, frames } = prefix;
+        let mut changes = Vec::new();
+        let recheck = match self.plans.get(&(head.clone(), time)) {
+            Some((due, planned)) => {
+                changes.push(Change::DeleteRecheck(self.source, *due, head.clone(), time));
+                Recheck { extra: true, frames: frames.places, ..planned.clone() }
+            }
+            None => Recheck {
+                closed_at: frames.closed_at.unwrap_or(now),
+                done: u32::try_from(all_done).unwrap_or(u32::MAX),
+                frames: frames.places,
+                extra: true,
+            },
+        };
+        // in whole seconds, as it is stored: else nobody would find it again
+        let now = now.trunc_subsecs(0);
+        changes.push(Change::PutRecheck(self.source, now, head.clone(), time, Box::new(recheck.clone())));
+        ((now, head, time, recheck), changes)
     }
 }
 

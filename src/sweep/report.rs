@@ -42,7 +42,8 @@ pub enum Skip {
 }
 
 impl Skip {
-    fn word(self) -> &'static str {
+    /// The word of the report.
+    pub fn word(self) -> &'static str {
         match self {
             Skip::Settled => "settled",
             Skip::Closed => "closed",

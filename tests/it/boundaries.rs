@@ -26,6 +26,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "state",
             "layout",
             "pattern",
+            "record",
             "filter",
             "clock",
             "failpoint",

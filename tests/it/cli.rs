@@ -90,14 +90,21 @@ fn usage_errors_exit_with_2_and_write_nothing_to_stdout() {
         ("expand another type", &["expand", "x", "--log-type", "cloudtrial"], "cloudtrail"),
         ("check", &["check"], "not there yet"),
         ("marker", &["marker", "list"], "not there yet"),
-        ("audit", &["audit", "--from", "2026-01-01", "--to", "2026-01-02"], "not there yet"),
+        (
+            "audit backwards",
+            &["audit", "-c", &good, "--from", "2026-01-02", "--to", "2026-01-01"],
+            "swap them",
+        ),
+        ("audit without a time", &["audit", "-c", &good], "--from"),
+        ("no duration", &["audit", "--from", "2026-01-01", "--to", "2026-01-02", "--max-gap", "soon"], "30M"),
         ("config schema", &["config", "schema"], "not there yet"),
         ("secret", &["secret", "encrypt"], "not there yet"),
         ("completions", &["completions", "bash"], "not there yet"),
         ("man", &["man"], "not there yet"),
         ("policy", &["init", "--policy"], "not there yet"),
-        ("quarantine retry", &["quarantine", "retry", "key"], "not there yet"),
-        ("quarantine drop", &["quarantine", "drop", "key"], "not there yet"),
+        ("retry nothing", &["quarantine", "retry"], "KEY"),
+        ("drop without a reason", &["quarantine", "drop", "key"], "--reason"),
+        ("drop with an empty reason", &["quarantine", "drop", "--reason", "", "key"], "--reason"),
     ];
     for (case, args, fragment) in cases {
         let output = run(args);

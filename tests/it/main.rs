@@ -4,6 +4,7 @@
 
 mod access;
 mod any_json;
+mod audit;
 mod boundaries;
 mod bucket_contract;
 mod cef;
@@ -21,6 +22,7 @@ mod fixtures;
 mod fuzz_checks;
 mod interflow_names;
 mod model;
+mod operate_docs;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod pattern_docs;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 use s3sweep::failure::Class;
+use s3sweep::sweep::audit::{Audited, Told};
 use s3sweep::testing::{Fault, When};
 
 use crate::world::{World, at, trail_body, trail_key};
@@ -139,6 +140,7 @@ struct Totals {
     too_late: usize,
     changed: usize,
     power_cuts: usize,
+    missing: usize,
 }
 
 impl Model {
@@ -468,12 +470,54 @@ impl Model {
         assert!(entries.iter().all(|(key, _)| !self.is_closed(key)), "closed prefixes have left the ledger");
         let rechecks = self.world.state.rechecks(record.key(), self.now, 9).unwrap();
         assert!(rechecks.is_empty(), "all rechecks that are due were done: {rechecks:?}");
+        let missing = self.audit(&delivered).await;
         Totals {
+            missing,
             owed: self.owed.len(),
             too_late: self.too_late.len(),
             changed: self.changed,
             power_cuts: self.power_cuts,
         }
+    }
+}
+
+impl Model {
+    /// The audit names what is missing and nothing else, one key more that history forgets behind its
+    /// back; a repair brings all of that, once. Returns how many were missing.
+    async fn audit(&self, delivered: &BTreeMap<String, BTreeMap<u64, u64>>) -> usize {
+        // what was overwritten after its prefix had closed is new again where that is collected
+        let is_sure = |key: &&String| !self.loose.contains(*key);
+        let never: BTreeSet<String> =
+            self.owed.iter().filter(is_sure).filter(|key| !delivered.contains_key(*key)).cloned().collect();
+        let forgotten = delivered.keys().find(|key| self.owed.contains(*key) && self.version(key) == 0);
+        let mut expected = never;
+        if let Some(key) = forgotten {
+            self.world.forget_in_history(key);
+            expected.insert(key.clone());
+        }
+        let (named, audited) = self.missing().await;
+        assert_eq!(named, expected, "named by the audit, and by the model; {forgotten:?} was forgotten");
+        self.world.repair(audited.incomplete).await.ended.unwrap();
+        assert_eq!(self.missing().await.0, BTreeSet::new(), "repaired");
+        for (id, times) in self.world.sink.event_ids() {
+            let twice = forgotten.is_some_and(|key| id.starts_with(&format!("{key}#")));
+            assert_eq!(times, 1 + u64::from(twice), "{id} after the repair");
+        }
+        let ids_there = self.world.sink.event_ids();
+        let is_there = |key: &&String| ids(key, 0).iter().all(|id| ids_there.contains_key(id));
+        let lost: Vec<_> = self.owed.iter().filter(|key| self.version(key) == 0 && !is_there(key)).collect();
+        assert!(lost.is_empty(), "after the repair: {lost:?}");
+        expected.len()
+    }
+
+    /// What an audit of all time names as missing, but for what may be.
+    async fn missing(&self) -> (BTreeSet<String>, Audited) {
+        let (audited, told) = self.world.audit("2026-05-01T00:00:00Z", "2026-12-31T00:00:00Z").await;
+        let named = told.into_iter().filter_map(|told| match told {
+            Told::Object(object) => (object.standing == "missing").then_some(object.key),
+            Told::Estimate(_) | Told::Gap(_) => None,
+        });
+        (named.filter(|key| !self.loose.contains(key)).collect(), audited)
     }
 }
 
@@ -518,18 +562,19 @@ fn every_object_is_delivered_exactly_once() {
                 too_late: all.too_late + one.too_late,
                 changed: all.changed + one.changed,
                 power_cuts: all.power_cuts + one.power_cuts,
+                missing: all.missing + one.missing,
             });
             Ok(())
         })
         .unwrap();
-    let Totals { owed, too_late, changed, power_cuts } = totals.get();
+    let Totals { owed, too_late, changed, power_cuts, missing } = totals.get();
     println!(
-        "{} cases, {owed} objects owed, {too_late} of them after their prefix had closed, {changed} changed in flight, {power_cuts} power cuts",
+        "{} cases, {owed} objects owed, {too_late} of them after their prefix had closed, {changed} changed in flight, {missing} missing and repaired, {power_cuts} power cuts",
         cases()
     );
     let enough = cases() as usize;
     assert!(
-        owed > enough && too_late > 0 && changed > 0 && power_cuts > 0,
+        owed > enough && too_late > 0 && missing > 0 && changed > 0 && power_cuts > 0,
         "the cases hold too little to show anything"
     );
 }

@@ -289,8 +289,14 @@ async fn a_prefix_that_closed_above_an_open_one_stays_closed() {
         objects: None,
         recheck: None,
     };
-    let entry =
-        HistoryEntry { key, etag: "e".into(), outcome: "collected".into(), records: 1, at: closed_at };
+    let entry = HistoryEntry {
+        key,
+        etag: "e".into(),
+        outcome: "collected".into(),
+        records: 1,
+        at: closed_at,
+        reason: None,
+    };
     history.append(&header, [Ok::<_, std::io::Error>(entry)]).unwrap();
     fs::remove_dir_all(site.state().join("sled")).unwrap();
     let report = site.sweep("2026-06-02T04:00:00Z", REBUILD).await.unwrap();

@@ -29,6 +29,7 @@ fn entry(source: SourceKey, key: &str) -> Change {
         records: 3,
         last_modified: at,
         settled_at: at,
+        reason: None,
     };
     Change::PutEntry(source, key.to_owned(), entry)
 }
@@ -165,6 +166,8 @@ fn contract(state: &dyn State) {
         records: 0,
         attempts: 2,
         at: DateTime::UNIX_EPOCH,
+        size: 5,
+        progress: None,
     };
     apply(state, ["q2", "q1"].map(|key| Change::PutQuarantined(1, Box::new(quarantined(key)))));
     let first = state.quarantine(None, 1).unwrap().remove(0);

@@ -1,6 +1,6 @@
 //! A world for sweeps: a bucket in memory, a sink in memory, a clock that tests move.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -19,9 +19,12 @@ use s3sweep::encode::interflow::cloudtrail::CloudTrailEncoder;
 use s3sweep::retry::Backoff;
 use s3sweep::sink::dead_letter::DeadLetters;
 use s3sweep::sink::{Position, Sink, SinkError};
-use s3sweep::state::history::History;
+use s3sweep::state::history::{self, History};
 use s3sweep::state::memory::MemoryState;
-use s3sweep::state::{Batch, Pair, SourceRecord, State, StateError};
+use s3sweep::state::overlay::OverlayState;
+use s3sweep::state::{Batch, Change, Pair, SourceKey, SourceRecord, State, StateError};
+use s3sweep::sweep::audit::{self, Audited, Incomplete, Span, Told};
+use s3sweep::sweep::mend::{self, Action, Mended, Mending};
 use s3sweep::sweep::report::SourceReport;
 use s3sweep::sweep::{self, Mode, SweepContext, SweepLimits, Swept};
 use s3sweep::testing::{FaultyBucket, MemoryBucket};
@@ -187,6 +190,12 @@ impl Sink for FusedSink {
     }
 }
 
+/// Makes the collector of a source.
+type MakeCollector = Box<dyn FnOnce(SourceKey) -> Collector>;
+
+/// How long history is kept.
+const KEEP_HISTORY: Duration = Duration::from_secs(400 * 24 * 3600);
+
 /// One source and everything around it.
 pub struct World {
     pub fuse: Fuse,
@@ -256,6 +265,101 @@ impl World {
     }
 
     async fn sweep_over(&self, bucket: Arc<dyn Bucket>) -> Swept {
+        let work = |context, collector: MakeCollector| async move { sweep::sweep(context, collector).await };
+        self.collecting(bucket, work).await
+    }
+
+    /// Collects what an audit found missing.
+    pub async fn repair(&self, incomplete: Vec<Incomplete>) -> Swept {
+        let work = |context, collector: MakeCollector| async move {
+            audit::repair(context, incomplete, collector).await
+        };
+        self.collecting(self.faulty.clone(), work).await
+    }
+
+    /// Audits from `from` to `to`: the sums, and every object.
+    pub async fn audit(&self, from: &str, to: &str) -> (Audited, Vec<Told>) {
+        let counts = Arc::new(RequestCounts::default());
+        let context = SweepContext {
+            config: Arc::new(self.config.sources[0].clone()),
+            bucket: Arc::new(Metered::new(self.faulty.clone() as Arc<dyn Bucket>, counts.clone())),
+            counts,
+            state: Arc::new(OverlayState::new(self.state.clone())),
+            clock: Arc::new(self.clock.clone()),
+            limits: Arc::new(SweepLimits::new(&self.config.limits)),
+            close_spread: self.config.close_spread,
+            state_dir: self.folder.path().to_owned(),
+            stop: CancellationToken::new(),
+            mode: Mode::Compare,
+        };
+        let span = Span {
+            from: at(from),
+            to: at(to),
+            max_gap: Duration::from_secs(3600),
+            keep_history: KEEP_HISTORY,
+            every_object: true,
+        };
+        let (tell, mut told) = tokio::sync::mpsc::channel(10);
+        let mut all = Vec::new();
+        let take = async {
+            while let Some(one) = told.recv().await {
+                all.push(one);
+            }
+        };
+        let (audited, ()) = tokio::join!(audit::audit(context, span, tell), take);
+        (audited.unwrap(), all)
+    }
+
+    /// Retries or drops what is quarantined.
+    pub fn mend(&self, keys: Option<&BTreeSet<String>>, action: &Action) -> Vec<Mended> {
+        let source = &self.config.sources[0];
+        let Mending { objects, changes } =
+            mend::mend(source, &*self.state, self.folder.path(), keys, action, self.clock.now()).unwrap();
+        for together in changes {
+            self.state.apply(&Batch(together)).unwrap();
+        }
+        objects
+    }
+
+    /// Writes the history anew without this key, as if it had never been there.
+    pub fn forget_in_history(&self, forgotten: &str) {
+        for (file, length) in self.state.history().unwrap() {
+            let mut frames = history::frames(self.state_dir(), &file, length);
+            let (mut kept, mut found) = (Vec::new(), false);
+            while let Some(frame) = frames
+                .visit_next(|frame| {
+                    let header = frame.header().clone();
+                    Ok((header, frame.by_ref().collect::<Result<Vec<_>, _>>()?))
+                })
+                .unwrap()
+            {
+                found |= frame.1.iter().any(|entry| entry.key == forgotten);
+                kept.push(frame);
+            }
+            if !found {
+                continue;
+            }
+            let mut lengths: BTreeMap<_, _> = self.state.history().unwrap().into_iter().collect();
+            lengths.remove(&file);
+            let mut anew = History::open(self.state_dir(), &lengths).unwrap();
+            for (header, entries) in kept {
+                let entries = entries.into_iter().filter(|entry| entry.key != forgotten);
+                let appended = anew.append(&header, entries.map(Ok::<_, std::io::Error>)).unwrap();
+                self.state.apply(&Batch(vec![Change::PutHistory(appended.file, appended.length)])).unwrap();
+            }
+        }
+    }
+
+    /// The folder with the history.
+    pub fn state_dir(&self) -> &Path {
+        self.folder.path()
+    }
+
+    async fn collecting<F: Future<Output = Swept>>(
+        &self,
+        bucket: Arc<dyn Bucket>,
+        work: impl FnOnce(SweepContext, MakeCollector) -> F,
+    ) -> Swept {
         let stop = CancellationToken::new();
         let durable = Durable {
             sink: Box::new(FusedSink(self.sink.clone(), self.fuse.clone())),
@@ -263,7 +367,7 @@ impl World {
             dead_letters: DeadLetters::new(self.folder.path().join("dead-letter.ndjson")),
             history: History::open(self.folder.path(), &self.state.history().unwrap().into_iter().collect())
                 .unwrap(),
-            keep_history: Duration::from_secs(400 * 24 * 3600),
+            keep_history: KEEP_HISTORY,
         };
         let settings = CommitSettings {
             every: Duration::from_secs(1),
@@ -294,7 +398,8 @@ impl World {
             mode: Mode::Collect(handle.clone()),
         };
         let committing = handle.clone();
-        let swept = sweep::sweep(context, move |source_key| Collector {
+        let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
+        let make: MakeCollector = Box::new(move |source_key| Collector {
             settings: CollectSettings {
                 source_name: source.name.clone(),
                 source: source_key,
@@ -313,12 +418,12 @@ impl World {
             bucket,
             encoder: Arc::new(CloudTrailEncoder::new(&InterflowSettings::default()).unwrap()),
             committer: committing,
-            clock: Arc::new(self.clock.clone()),
+            clock,
             gets: limits.gets.clone(),
             windows: s3sweep::collect::windows(4),
             stop,
-        })
-        .await;
+        });
+        let swept = work(context, make).await;
         match handle.end(committer).await {
             Ok(()) => swept,
             Err(error) => Swept { ended: Err(error.into()), ..swept },
