@@ -9,8 +9,9 @@ use std::time::Duration;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 
+use super::advice::before_answer as before;
 use crate::failure::{self, Class};
 
 /// What was asked of the bucket: the same answer can mean different things.
@@ -31,6 +32,11 @@ pub struct Refusal {
     pub message: String,
     /// The `Retry-After` header, in seconds or as a date.
     pub retry_after: Option<Duration>,
+    /// S3's code, or that of the table in [`super::advice`] for an answer without one and for
+    /// none at all.
+    pub code: String,
+    /// The clock of whoever answered.
+    pub date: Option<DateTime<Utc>>,
 }
 
 /// S3's error codes: the class for LIST and the one for GET. Codes that are not here are
@@ -126,30 +132,61 @@ pub fn refusal<E>(operation: Operation, error: &SdkError<E, HttpResponse>) -> Re
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    let refusal = |class, message| Refusal { class, message, retry_after: None };
+    let refusal = |class, code: &str, message| Refusal {
+        class,
+        message,
+        retry_after: None,
+        code: code.to_owned(),
+        date: None,
+    };
     if let Some((class, text)) = identity_failure(error) {
-        return refusal(class, format!("no credentials: {text}"));
+        return refusal(class, before::NO_CREDENTIALS, format!("no credentials: {text}"));
     }
     let cause = std::error::Error::source(error);
     let text = cause.map_or_else(|| error.to_string(), failure::chain);
     match error {
         SdkError::ServiceError(context) => answered(operation, context.err(), context.raw()),
-        SdkError::TimeoutError(_) => refusal(Class::Transient, format!("no answer in time: {text}")),
+        SdkError::TimeoutError(_) => {
+            refusal(Class::Transient, before::TIMEOUT, format!("no answer in time: {text}"))
+        }
         SdkError::ResponseError(context) => {
             let status = context.raw().status().as_u16();
-            refusal(Class::Transient, format!("unreadable answer (HTTP {status}): {text}"))
+            let message = format!("unreadable answer (HTTP {status}): {text}");
+            refusal(Class::Transient, &format!("HTTP {status}"), message)
         }
-        SdkError::DispatchFailure(failure) if failure.is_user() => refusal(Class::Unreachable, text),
+        SdkError::DispatchFailure(failure) if failure.is_user() => {
+            refusal(Class::Unreachable, before::BAD_REQUEST, text)
+        }
         SdkError::DispatchFailure(failure) if failure.is_timeout() => {
-            refusal(Class::Transient, format!("no answer in time: {text}"))
+            refusal(Class::Transient, before::TIMEOUT, format!("no answer in time: {text}"))
         }
-        SdkError::DispatchFailure(_) => refusal(Class::Transient, format!("no connection: {text}")),
+        SdkError::DispatchFailure(_) => {
+            refusal(Class::Transient, connection_code(&text), format!("no connection: {text}"))
+        }
         SdkError::ConstructionFailure(_) => match operation {
-            Operation::List => refusal(Class::Unreachable, text),
-            Operation::Get => refusal(Class::Object, text),
+            Operation::List => refusal(Class::Unreachable, before::BAD_REQUEST, text),
+            Operation::Get => refusal(Class::Object, before::BAD_REQUEST, text),
         },
         // the SDK may add kinds; another request does no harm and is bounded
-        _ => refusal(Class::Transient, text),
+        _ => refusal(Class::Transient, before::NO_CONNECTION, text),
+    }
+}
+
+/// Why there is no connection, as far as the texts of the connectors tell: their errors are of
+/// no public type.
+fn connection_code(text: &str) -> &'static str {
+    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if says(&["tunnel error", "proxy authorization"]) {
+        before::PROXY_REFUSED
+    } else if says(&["dns error", "failed to lookup address"]) {
+        before::NAME_UNKNOWN
+    } else if says(&["invalid peer certificate", "UnknownIssuer", "NotValidForName"]) {
+        before::CERTIFICATE
+    } else if says(&["corrupt message", "InvalidContentType", "received fatal alert", "peer is incompatible"])
+    {
+        before::TLS
+    } else {
+        before::NO_CONNECTION
     }
 }
 
@@ -170,8 +207,23 @@ fn answered<E: ProvideErrorMetadata>(operation: Operation, error: &E, raw: &Http
     if let (Class::Unreachable, Some(region)) = (class, raw.headers().get("x-amz-bucket-region")) {
         message.push_str(&format!("; the bucket lies in region {region}"));
     }
-    let retry_after = retry_after(raw.headers().get("retry-after"), raw.headers().get("date"));
-    Refusal { class, message, retry_after }
+    let date = raw.headers().get("date");
+    let retry_after = retry_after(raw.headers().get("retry-after"), date);
+    let date = date.and_then(|date| Some(DateTime::parse_from_rfc2822(date).ok()?.to_utc()));
+    Refusal { class, message, retry_after, code: code_of(error, status), date }
+}
+
+/// The code that the table of advice knows an answer by. S3 refuses a GET for want of
+/// kms:Decrypt with AccessDenied, and only the text tells.
+fn code_of<E: ProvideErrorMetadata>(error: &E, status: u16) -> String {
+    match error.code() {
+        Some("AccessDenied") if error.message().is_some_and(|text| text.contains("kms:")) => {
+            "KMS.AccessDenied".to_owned()
+        }
+        // the SDK's own word for a 404 without a body
+        None | Some("NotFound") => format!("HTTP {status}"),
+        Some(code) => code.to_owned(),
+    }
 }
 
 /// The class and text of a failure to find or fetch credentials; `None` when it is another

@@ -3,6 +3,7 @@
 //! With `bucket/s3.rs` the only room that names the AWS SDK. The SDK's own retries are off:
 //! every HTTP request is one that we counted and decided on.
 
+pub mod advice;
 pub mod error;
 
 use std::net::IpAddr;

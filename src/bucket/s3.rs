@@ -22,7 +22,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::stream;
 
-use super::{Body, Bucket, BucketError, GetRequest, ListPage, ListRequest, ObjectRef};
+use super::{Answer, Body, Bucket, BucketError, GetRequest, ListPage, ListRequest, ObjectRef};
 use crate::aws::error::{Operation, refusal};
 use crate::failure::{self, Class};
 
@@ -45,8 +45,9 @@ impl S3Bucket {
     {
         let refusal = refusal(Operation::List, error);
         let retry_after = refusal.retry_after;
+        let answer = Some(Box::new(Answer { code: refusal.code, date: refusal.date }));
         let error = BucketError::list(refusal.class, &self.name, request, refusal.message);
-        BucketError { retry_after, ..error }
+        BucketError { retry_after, answer, ..error }
     }
 
     fn get_error<E>(&self, request: &GetRequest, error: &SdkError<E, HttpResponse>) -> BucketError
@@ -55,8 +56,9 @@ impl S3Bucket {
     {
         let refusal = refusal(Operation::Get, error);
         let retry_after = refusal.retry_after;
+        let answer = Some(Box::new(Answer { code: refusal.code, date: refusal.date }));
         let error = BucketError::get(refusal.class, &self.name, request, refusal.message);
-        BucketError { retry_after, ..error }
+        BucketError { retry_after, answer, ..error }
     }
 
     /// Turns an answer into a page; the error is the class and what the answer lacks.

@@ -219,7 +219,7 @@ impl Sweeper {
                 walk.last_key.as_deref().unwrap_or_default()
             ),
             retry_after: None,
-            source: None,
+            answer: None,
         }
     }
 

@@ -4,7 +4,7 @@
 //! lists leaves in parallel, hands new objects to tasks, waits until each is settled or not, and
 //! only then moves floors and closes prefixes. What fails stays named; nothing is stepped over.
 
-mod discover;
+pub mod discover;
 mod list;
 pub(crate) mod open;
 mod outcome;

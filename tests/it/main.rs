@@ -6,6 +6,7 @@ mod any_json;
 mod boundaries;
 mod bucket_contract;
 mod cef;
+mod check;
 mod cli;
 mod codec;
 mod config;
