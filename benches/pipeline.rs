@@ -328,6 +328,7 @@ fn collector(
             backoff: Backoff::default(),
             stall_timeout: limits.stall_timeout,
             object_timeout: limits.object_timeout,
+            get_attempts: 4,
         },
         bucket: Arc::new(data.bucket.clone()),
         encoder: (pair.encoder)(),

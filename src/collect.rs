@@ -32,8 +32,6 @@ use crate::sink::dead_letter::{self, DeadLetter};
 use crate::state::{Progress, SourceKey};
 use body::{Fetch, GetBudget};
 
-/// GETs per object and sweep.
-const MAX_GETS: u32 = 4;
 /// Looks at the bytes after which damage is believed.
 const MAX_DAMAGED_GETS: u32 = 2;
 /// Inflated bytes looked at together; measured best among 64 KiB to 1 MiB.
@@ -69,6 +67,8 @@ pub struct CollectSettings {
     /// How long one object may take in one sweep; waiting for a free GET or for the sink does
     /// not count. The next sweep goes on where it was left.
     pub object_timeout: Duration,
+    /// GETs per object and sweep.
+    pub get_attempts: u32,
 }
 
 /// Collects the objects of one source.
@@ -180,7 +180,7 @@ impl Collector {
             object,
             progress: self.progress(object, resume),
             work: Work::default(),
-            budget: GetBudget::new(MAX_GETS),
+            budget: GetBudget::new(self.settings.get_attempts),
             deadline: Instant::now() + self.settings.object_timeout,
             damaged: 0,
             write_time: 0,

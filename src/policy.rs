@@ -13,7 +13,8 @@ use crate::pattern::PrefixPattern;
 /// What stands where only the operator knows.
 const UNKNOWN: &str = "CHANGE_ME";
 
-/// All policies of a configuration: `identity_policy` for the identity that s3sweep runs as, and
+/// All policies of a configuration: `identity_policy` for the identity that s3sweep runs as, or
+/// for the role that it takes on, and
 /// for buckets of another account `bucket_policies` and `kms_key_policies` by bucket. Sources of
 /// directories and disabled ones need none.
 pub fn policies(config: &Config) -> Value {
@@ -27,7 +28,7 @@ pub fn policies(config: &Config) -> Value {
     let (mut identity, mut bucket_policies, mut key_policies) = (Vec::new(), json!({}), json!({}));
     for ((name, region), sources) in &buckets {
         let own: Vec<_> = statements(name, region, sources);
-        let role = principal(region);
+        let role = principal(region, sources);
         let named = |statement: &Value| {
             let mut statement = statement.clone();
             statement["Principal"] = json!({ "AWS": role });
@@ -38,10 +39,16 @@ pub fn policies(config: &Config) -> Value {
         let mut decrypt = named(&decrypt_statement(None, region));
         decrypt["Resource"] = json!("*");
         key_policies[*name] = document(vec![decrypt]);
+        identity.extend(sources.iter().filter_map(|source| assume_statement(source)));
         identity.extend(own);
         identity.push(decrypt_statement(None, region));
     }
-    identity.dedup();
+    let mut seen = Vec::new();
+    identity.retain(|statement| {
+        let is_new = !seen.contains(statement);
+        seen.push(statement.clone());
+        is_new
+    });
     json!({
         "identity_policy": document(identity),
         "bucket_policies": bucket_policies,
@@ -100,7 +107,20 @@ pub fn decrypt_statement(key: Option<&str>, region: &str) -> Value {
     })
 }
 
-fn principal(region: &str) -> String {
+/// Who reads the bucket: the last role that a source takes on, else the operator's to fill in.
+fn principal(region: &str, sources: &[&SourceConfig]) -> String {
+    let roles = sources.iter().filter_map(|source| source.access.roles.as_ref());
+    let role = roles.filter_map(|roles| roles.arns.last()).next().cloned();
+    role.unwrap_or_else(|| unknown_role(region))
+}
+
+/// Allows to take on the roles of a source.
+fn assume_statement(source: &SourceConfig) -> Option<Value> {
+    let roles = source.access.roles.as_ref()?;
+    Some(json!({ "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": roles.arns }))
+}
+
+fn unknown_role(region: &str) -> String {
     format!("arn:{}:iam::{UNKNOWN}:role/{UNKNOWN}", partition(region))
 }
 

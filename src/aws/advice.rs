@@ -73,6 +73,8 @@ pub mod before_answer {
     pub const NO_CREDENTIALS: &str = "NoCredentials";
     /// The host's name is unknown.
     pub const NAME_UNKNOWN: &str = "NameUnknown";
+    /// Nobody listens where the proxy should be.
+    pub const PROXY_UNREACHABLE: &str = "ProxyUnreachable";
     /// The proxy refused the tunnel.
     pub const PROXY_REFUSED: &str = "ProxyRefused";
     /// The certificate is not trusted, or not for this host.
@@ -97,6 +99,12 @@ pub const TABLE: &[Advice] = {
             Dns,
             "The host name of the endpoint, or of the proxy, has no address.",
             "Correct `region`, `endpoint_url` or the proxy's address; check that this machine resolves names (`getent hosts NAME`).",
+        ),
+        row(
+            before::PROXY_UNREACHABLE,
+            Proxy,
+            "Nobody listens where the proxy should be.",
+            "Correct the proxy's host and port (`url` in [source.proxy], else HTTPS_PROXY); see whether the proxy runs, and whether a firewall lets this machine reach it; without a proxy remove the setting.",
         ),
         row(
             before::PROXY_REFUSED,
@@ -138,7 +146,7 @@ pub const TABLE: &[Advice] = {
             before::BAD_REQUEST,
             Bucket,
             "No request can be made of these settings.",
-            "Set `region`, and correct `bucket` and `endpoint_url`.",
+            "Correct what the message names: `region`, `bucket`, `endpoint_url`, `ca_bundle` or the proxy.",
         ),
         row(
             "InvalidAccessKeyId",

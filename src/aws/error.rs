@@ -12,6 +12,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use chrono::{DateTime, Utc};
 
 use super::advice::before_answer as before;
+use super::tls;
 use crate::failure::{self, Class};
 
 /// What was asked of the bucket: the same answer can mean different things.
@@ -28,13 +29,17 @@ pub enum Operation {
 pub struct Refusal {
     /// What follows from it.
     pub class: Class,
+    /// S3's error code, where S3 answered.
+    pub code: Option<String>,
+    /// Where the bucket lies, where S3 answered that it lies elsewhere.
+    pub bucket_region: Option<String>,
     /// S3's code and text, or what went wrong on the way.
     pub message: String,
     /// The `Retry-After` header, in seconds or as a date.
     pub retry_after: Option<Duration>,
-    /// S3's code, or that of the table in [`super::advice`] for an answer without one and for
-    /// none at all.
-    pub code: String,
+    /// `code`, or that of the table in [`super::advice`] for an answer without one and for none
+    /// at all.
+    pub known_as: String,
     /// The clock of whoever answered.
     pub date: Option<DateTime<Utc>>,
 }
@@ -134,9 +139,11 @@ where
 {
     let refusal = |class, code: &str, message| Refusal {
         class,
+        code: None,
+        bucket_region: None,
         message,
         retry_after: None,
-        code: code.to_owned(),
+        known_as: code.to_owned(),
         date: None,
     };
     if let Some((class, text)) = identity_failure(error) {
@@ -144,6 +151,21 @@ where
     }
     let cause = std::error::Error::source(error);
     let text = cause.map_or_else(|| error.to_string(), failure::chain);
+    if let Some(advice) = tls::advice(error) {
+        let code = match connection_code(&text) {
+            before::NO_CONNECTION => before::TLS,
+            code => code,
+        };
+        return refusal(Class::Unreachable, code, format!("no TLS connection: {text}; {advice}"));
+    }
+    if text.contains(PROXY_REFUSED) {
+        let advice = "the proxy asks for another user and password: see `proxy` or HTTPS_PROXY";
+        return refusal(
+            Class::Unreachable,
+            before::PROXY_REFUSED,
+            format!("no connection: {text}; {advice}"),
+        );
+    }
     match error {
         SdkError::ServiceError(context) => answered(operation, context.err(), context.raw()),
         SdkError::TimeoutError(_) => {
@@ -176,9 +198,11 @@ where
 /// no public type.
 fn connection_code(text: &str) -> &'static str {
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    if says(&["tunnel error", "proxy authorization"]) {
+    if says(&["tunnel error: failed to create underlying connection: tcp"]) {
+        before::PROXY_UNREACHABLE
+    } else if says(&["proxy authorization", "tunnel error: unsuccessful"]) {
         before::PROXY_REFUSED
-    } else if says(&["dns error", "failed to lookup address"]) {
+    } else if says(&["dns error", "invalid dns name", "failed to lookup address"]) {
         before::NAME_UNKNOWN
     } else if says(&["invalid peer certificate", "UnknownIssuer", "NotValidForName"]) {
         before::CERTIFICATE
@@ -190,27 +214,67 @@ fn connection_code(text: &str) -> &'static str {
     }
 }
 
+/// What the HTTP client says when a proxy answers CONNECT with 407.
+const PROXY_REFUSED: &str = "proxy authorization required";
+
 /// What an answer of S3 means.
 fn answered<E: ProvideErrorMetadata>(operation: Operation, error: &E, raw: &HttpResponse) -> Refusal {
+    let class = classify(operation, error.code(), Some(raw.status().as_u16()));
+    let mut message = answer(error, raw);
+    let region = raw.headers().get("x-amz-bucket-region").filter(|_| class == Class::Unreachable);
+    if let Some(region) = region {
+        message.push_str(&format!("; the bucket lies in region {region}"));
+    }
+    if class != Class::Transient && is_version_two_only(error) {
+        message.push_str(
+            "; this store seems to know signature version 2 only: s3sweep signs with version 4, which the store \
+             must allow",
+        );
+    }
+    let headers = raw.headers();
+    Refusal {
+        class,
+        code: error.code().map(str::to_owned),
+        bucket_region: region.map(str::to_owned),
+        message,
+        retry_after: retry_after(headers.get("retry-after"), headers.get("date")),
+        known_as: code_of(error, raw.status().as_u16()),
+        date: headers.get("date").and_then(|date| Some(DateTime::parse_from_rfc2822(date).ok()?.to_utc())),
+    }
+}
+
+/// Code, text, status and request id of an answer.
+fn answer<E: ProvideErrorMetadata>(error: &E, raw: &HttpResponse) -> String {
     let status = raw.status().as_u16();
-    let class = classify(operation, error.code(), Some(status));
     let mut message = match (error.code(), error.message()) {
         (Some(code), Some(text)) => format!("{code}: {text} (HTTP {status}"),
         (Some(code), None) => format!("{code} (HTTP {status}"),
         (None, Some(text)) => format!("{text} (HTTP {status}"),
-        (None, None) => format!("an answer without an S3 error code (HTTP {status}"),
+        (None, None) => format!("an answer without an error code (HTTP {status}"),
     };
-    if let Some(id) = raw.headers().get("x-amz-request-id") {
+    if let Some(id) = raw.headers().get("x-amz-request-id").or_else(|| raw.headers().get("x-amzn-requestid"))
+    {
         message.push_str(&format!(", request {id}"));
     }
     message.push(')');
-    if let (Class::Unreachable, Some(region)) = (class, raw.headers().get("x-amz-bucket-region")) {
-        message.push_str(&format!("; the bucket lies in region {region}"));
+    message
+}
+
+/// A failed request to another service than S3, in words.
+pub(super) fn describe<E>(error: &SdkError<E, HttpResponse>) -> String
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    match error {
+        SdkError::ServiceError(context) => answer(context.err(), context.raw()),
+        error => {
+            let text = std::error::Error::source(error).map_or_else(|| error.to_string(), failure::chain);
+            match tls::advice(error) {
+                Some(advice) => format!("{text}; {advice}"),
+                None => text,
+            }
+        }
     }
-    let date = raw.headers().get("date");
-    let retry_after = retry_after(raw.headers().get("retry-after"), date);
-    let date = date.and_then(|date| Some(DateTime::parse_from_rfc2822(date).ok()?.to_utc()));
-    Refusal { class, message, retry_after, code: code_of(error, status), date }
 }
 
 /// The code that the table of advice knows an answer by. S3 refuses a GET for want of
@@ -224,6 +288,21 @@ fn code_of<E: ProvideErrorMetadata>(error: &E, status: u16) -> String {
         None | Some("NotFound") => format!("HTTP {status}"),
         Some(code) => code.to_owned(),
     }
+}
+
+/// Whether a store complains of the kind of our signature, in the words that stores have for it.
+fn is_version_two_only<E: ProvideErrorMetadata>(error: &E) -> bool {
+    const COMPLAINTS: &[&str] = &[
+        "unsupported authorization type",
+        "authorization type is not supported",
+        "authorization mechanism you have provided is not supported",
+        "only signature version 2",
+        "signature version 4 is not supported",
+        "unsupported signature version",
+        "aws4-hmac-sha256 is not supported",
+    ];
+    let text = error.message().unwrap_or_default().to_lowercase();
+    COMPLAINTS.iter().any(|complaint| text.contains(complaint))
 }
 
 /// The class and text of a failure to find or fetch credentials; `None` when it is another
@@ -369,6 +448,21 @@ mod tests {
             "PermanentRedirect: S3's own words (HTTP 301, request R1); the bucket lies in region eu-west-1"
         );
         assert_eq!(refusal.class, Unreachable);
+    }
+
+    #[test]
+    fn a_store_without_version_four_is_told() {
+        for (text, want) in [
+            ("Unsupported Authorization Type", true),
+            ("The authorization mechanism you have provided is not supported.", true),
+            ("Access Denied", false),
+        ] {
+            let status = StatusCode::try_from(400).expect("a status");
+            let meta = ErrorMetadata::builder().code("InvalidArgument").message(text).build();
+            let error = SdkError::service_error(Answer(meta), HttpResponse::new(status, SdkBody::empty()));
+            let told = refusal(Operation::List, &error).message;
+            assert_eq!(told.contains("signature version 2 only"), want, "{told}");
+        }
     }
 
     #[test]

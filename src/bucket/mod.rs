@@ -22,7 +22,7 @@ use crate::failure::Class;
 /// the bucket; for S3, region and credentials are looked for as the settings say, and `timeouts`
 /// are those of its requests.
 ///
-/// Fails with [`Class::Unreachable`] when no region is set or found.
+/// Fails with [`Class::Unreachable`] when the certificates of `ca_bundle` or the proxy cannot be used.
 pub async fn open(
     location: &BucketLocation,
     access: &Access,
@@ -31,8 +31,8 @@ pub async fn open(
     let name: Arc<str> = location.name().into();
     match location {
         BucketLocation::Dir(path) => Ok(Arc::new(dir::DirBucket::new(path, name))),
-        BucketLocation::S3(_) => match aws::client(access, timeouts).await {
-            Ok(client) => Ok(Arc::new(s3::S3Bucket::new(client, name))),
+        BucketLocation::S3(_) => match aws::connect(access, timeouts).await {
+            Ok(connection) => Ok(Arc::new(s3::S3Bucket::new(connection, name))),
             Err(error) => Err(BucketError {
                 class: Class::Unreachable,
                 operation: "OPEN",

@@ -9,56 +9,99 @@ use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextRef;
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
-use aws_sdk_s3::error::{BoxError, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::operation::get_object::GetObjectOutput;
 use aws_sdk_s3::operation::list_objects_v2::ListObjectsV2Output;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{EncodingType, Object, ObjectStorageClass};
+use aws_sdk_s3::types::{EncodingType, Object, ObjectStorageClass, RequestPayer};
 use aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::stream;
 
 use super::{Answer, Body, Bucket, BucketError, GetRequest, ListPage, ListRequest, ObjectRef};
-use crate::aws::error::{Operation, refusal};
+use crate::aws::Connection;
+use crate::aws::error::{Operation, Refusal, refusal};
 use crate::failure::{self, Class};
 
 /// One bucket, by its name, access point alias or ARN.
 #[derive(Clone, Debug)]
 pub struct S3Bucket {
-    client: Client,
+    connection: Arc<Connection>,
     name: Arc<str>,
 }
 
 impl S3Bucket {
-    /// The bucket `name` as `client` reaches it.
-    pub fn new(client: Client, name: Arc<str>) -> Self {
-        S3Bucket { client, name }
+    /// The bucket `name` at the end of `connection`.
+    pub fn new(connection: Connection, name: Arc<str>) -> Self {
+        S3Bucket { connection: Arc::new(connection), name }
     }
 
-    fn list_error<E>(&self, request: &ListRequest, error: &SdkError<E, HttpResponse>) -> BucketError
+    /// Sends a request; once more when the refusal was about credentials that expired or about the
+    /// bucket's region, and that could be mended.
+    async fn mended<T, F>(&self, send: impl Fn(Client) -> F) -> Result<T, Refusal>
     where
-        E: ProvideErrorMetadata + std::error::Error + 'static,
+        F: Future<Output = Result<T, Refusal>>,
     {
-        let refusal = refusal(Operation::List, error);
-        let retry_after = refusal.retry_after;
-        let answer = Some(Box::new(Answer { code: refusal.code, date: refusal.date }));
-        let error = BucketError::list(refusal.class, &self.name, request, refusal.message);
-        BucketError { retry_after, answer, ..error }
+        let token = self.connection.token().await;
+        match send(self.connection.client()).await {
+            Err(refusal) if self.connection.mend(&refusal, token.as_deref()).await => {
+                send(self.connection.client()).await
+            }
+            answer => answer,
+        }
     }
 
-    fn get_error<E>(&self, request: &GetRequest, error: &SdkError<E, HttpResponse>) -> BucketError
-    where
-        E: ProvideErrorMetadata + std::error::Error + 'static,
-    {
-        let refusal = refusal(Operation::Get, error);
-        let retry_after = refusal.retry_after;
-        let answer = Some(Box::new(Answer { code: refusal.code, date: refusal.date }));
-        let error = BucketError::get(refusal.class, &self.name, request, refusal.message);
-        BucketError { retry_after, answer, ..error }
+    fn payer(&self) -> Option<RequestPayer> {
+        self.connection.requester_pays.then_some(RequestPayer::Requester)
+    }
+
+    fn owner(&self) -> Option<String> {
+        self.connection.expected_bucket_owner.clone()
+    }
+
+    /// Asks for one page; with it comes the answer's Date.
+    async fn send_list(
+        &self,
+        client: Client,
+        request: &ListRequest,
+    ) -> Result<(ListObjectsV2Output, Option<DateTime<Utc>>), Refusal> {
+        let date = DateHeader::default();
+        let mut call = client
+            .list_objects_v2()
+            .bucket(&*self.name)
+            .set_request_payer(self.payer())
+            .set_expected_bucket_owner(self.owner())
+            // without it XML could not carry keys with control characters
+            .encoding_type(EncodingType::Url)
+            .max_keys(i32::from(request.keys_per_page()))
+            .prefix(&request.prefix);
+        match &request.token {
+            Some(token) => call = call.continuation_token(token),
+            None => call = call.set_start_after(request.start_after.clone()),
+        }
+        if request.by_folder {
+            call = call.delimiter("/");
+        }
+        let sent = call.customize().interceptor(date.clone()).send().await;
+        let output = sent.map_err(|error| refusal(Operation::List, &error))?;
+        Ok((output, date.0.get().copied()))
+    }
+
+    async fn send_get(&self, client: Client, request: &GetRequest) -> Result<GetObjectOutput, Refusal> {
+        let mut call = client
+            .get_object()
+            .bucket(&*self.name)
+            .key(&request.key)
+            .set_request_payer(self.payer())
+            .set_expected_bucket_owner(self.owner())
+            .if_match(quoted(&request.if_match));
+        if request.from > 0 {
+            call = call.range(format!("bytes={}-", request.from));
+        }
+        call.send().await.map_err(|error| refusal(Operation::Get, &error))
     }
 
     /// Turns an answer into a page; the error is the class and what the answer lacks.
@@ -109,42 +152,28 @@ impl S3Bucket {
 #[async_trait]
 impl Bucket for S3Bucket {
     async fn list(&self, request: &ListRequest) -> Result<ListPage, BucketError> {
-        let date = DateHeader::default();
-        let mut call = self
-            .client
-            .list_objects_v2()
-            .bucket(&*self.name)
-            // without it XML could not carry keys with control characters
-            .encoding_type(EncodingType::Url)
-            .max_keys(i32::from(request.keys_per_page()))
-            .prefix(&request.prefix);
-        match &request.token {
-            Some(token) => call = call.continuation_token(token),
-            None => call = call.set_start_after(request.start_after.clone()),
-        }
-        if request.by_folder {
-            call = call.delimiter("/");
-        }
-        let sent = call.customize().interceptor(date.clone()).send().await;
-        let output = sent.map_err(|error| self.list_error(request, &error))?;
+        let sent = self.mended(|client| self.send_list(client, request)).await;
+        let (output, date) = sent.map_err(|refusal| {
+            let retry_after = refusal.retry_after;
+            let answer = Some(Box::new(Answer { code: refusal.known_as, date: refusal.date }));
+            let error = BucketError::list(refusal.class, &self.name, request, refusal.message);
+            BucketError { retry_after, answer, ..error }
+        })?;
         let mut page = self.page(&output).map_err(|(class, lack)| {
             BucketError::list(class, &self.name, request, format!("the listing has {lack}"))
         })?;
-        page.date = date.0.get().copied();
+        page.date = date;
         Ok(page)
     }
 
     async fn get(&self, request: &GetRequest) -> Result<Body, BucketError> {
-        let mut call = self
-            .client
-            .get_object()
-            .bucket(&*self.name)
-            .key(&request.key)
-            .if_match(quoted(&request.if_match));
-        if request.from > 0 {
-            call = call.range(format!("bytes={}-", request.from));
-        }
-        let output = call.send().await.map_err(|error| self.get_error(request, &error))?;
+        let sent = self.mended(|client| self.send_get(client, request)).await;
+        let output = sent.map_err(|refusal| {
+            let retry_after = refusal.retry_after;
+            let answer = Some(Box::new(Answer { code: refusal.known_as, date: refusal.date }));
+            let error = BucketError::get(refusal.class, &self.name, request, refusal.message);
+            BucketError { retry_after, answer, ..error }
+        })?;
         // some compatible stores ignore If-Match
         if let Some(etag) = output.e_tag().map(unquoted).filter(|etag| *etag != request.if_match) {
             let message = format!("the ETag is {etag}, {} was listed", request.if_match);
@@ -286,13 +315,14 @@ pub(crate) fn url_decode(text: &str) -> Cow<'_, [u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use aws_sdk_s3::Config;
-    use aws_sdk_s3::config::BehaviorVersion;
+    use crate::aws::{self, Timeouts};
+    use crate::config::Access;
     use aws_sdk_s3::primitives::DateTime as SdkDateTime;
 
-    fn bucket() -> S3Bucket {
-        let config = Config::builder().behavior_version(BehaviorVersion::latest()).build();
-        S3Bucket::new(Client::from_conf(config), "acme".into())
+    async fn bucket() -> S3Bucket {
+        let access = Access { region: Some("us-east-1".into()), ..Access::default() };
+        let connection = aws::connect(&access, Timeouts::default()).await.expect("no bundle, no proxy");
+        S3Bucket::new(connection, "acme".into())
     }
 
     fn object(key: &str) -> aws_sdk_s3::types::builders::ObjectBuilder {
@@ -339,8 +369,8 @@ mod tests {
         assert_eq!(unquoted("\""), "\"");
     }
 
-    #[test]
-    fn archive_classes_are_told_apart() {
+    #[tokio::test]
+    async fn archive_classes_are_told_apart() {
         for (class, archived) in [
             (ObjectStorageClass::Glacier, true),
             (ObjectStorageClass::DeepArchive, true),
@@ -351,14 +381,15 @@ mod tests {
             let output = ListObjectsV2Output::builder()
                 .contents(object("k").storage_class(class.clone()).build())
                 .build();
-            let page = bucket().page(&output).expect("the object is complete");
+            let page = bucket().await.page(&output).expect("the object is complete");
             assert_eq!(page.objects[0].archived, archived, "{class:?}");
         }
     }
 
-    #[test]
-    fn incomplete_pages_are_errors() {
-        let page = |output: ListObjectsV2Output| bucket().page(&output).map(|page| page.next);
+    #[tokio::test]
+    async fn incomplete_pages_are_errors() {
+        let bucket = bucket().await;
+        let page = |output: ListObjectsV2Output| bucket.page(&output).map(|page| page.next);
         let cut = ListObjectsV2Output::builder().is_truncated(true);
         assert_eq!(page(cut.clone().build()).map_err(|(class, _)| class), Err(Class::Transient));
         assert_eq!(

@@ -13,6 +13,7 @@ use futures_util::stream::{self, StreamExt as _};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::aws::Timeouts;
 use crate::bucket::{Bucket, BucketError};
 use crate::clock::Clock;
 use crate::config::{Config, SourceConfig};
@@ -114,6 +115,44 @@ pub struct SourceFindings {
     pub leaves: usize,
     /// All lines, in the order of the way to the bucket.
     pub lines: Vec<Line>,
+    /// The server's certificates, where they were asked for and came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificates: Option<Certificates>,
+}
+
+/// The certificates that a server shows.
+#[derive(Clone, Debug, Serialize)]
+pub struct Certificates {
+    /// `host:port`.
+    pub server: String,
+    /// The proxy on the way, without user and password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
+    /// Why they are not trusted, where they are not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distrust: Option<String>,
+    /// The server's own first.
+    pub chain: Vec<Certificate>,
+}
+
+/// One certificate.
+#[derive(Clone, Debug, Serialize)]
+pub struct Certificate {
+    /// SHA-256 over its DER form, in pairs of hexadecimal digits.
+    pub sha256: String,
+    /// As a file for `ca_bundle` has it.
+    pub pem: String,
+}
+
+/// How to look.
+#[derive(Clone, Copy)]
+pub struct Options<'a> {
+    /// Of the requests that `check` makes itself.
+    pub timeouts: Timeouts,
+    /// This machine's.
+    pub clock: &'a dyn Clock,
+    /// Whether to ask for the servers' certificates.
+    pub certificates: bool,
 }
 
 /// What was found about all that was asked.
@@ -150,7 +189,7 @@ fn worst(lines: &[Line]) -> Status {
 pub type Opened = Vec<(SourceConfig, Result<Arc<dyn Bucket>, BucketError>)>;
 
 /// Looks at everything: this instance first, then its sources, several at once.
-pub async fn check(config: &Config, sources: Opened, clock: &dyn Clock) -> Findings {
+pub async fn check(config: &Config, sources: Opened, options: Options<'_>) -> Findings {
     let own = config.clone();
     let lines = tokio::task::spawn_blocking(move || local::lines(&own)).await;
     let lines = lines.unwrap_or_else(|failed| {
@@ -159,7 +198,7 @@ pub async fn check(config: &Config, sources: Opened, clock: &dyn Clock) -> Findi
     });
     let all: Vec<_> = sources.iter().map(|(source, _)| source.clone()).collect();
     let found = stream::iter(sources)
-        .map(|(own, bucket)| source::findings(own, bucket, config, &all, clock))
+        .map(|(own, bucket)| source::findings(own, bucket, config, &all, options))
         .buffered(config.limits.list_concurrency)
         .collect()
         .await;

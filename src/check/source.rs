@@ -8,11 +8,12 @@ use futures_util::stream::{self, StreamExt as _};
 use regex::Regex;
 
 use super::refusal::{self, code_of, stage, was_sent};
-use super::{Fault, Line, SourceFindings, Status, worst};
+use super::{Certificate, Certificates, Fault, Line, Options, SourceFindings, Status, worst};
 use crate::aws::advice::Stage;
+use crate::aws::{self, Caller};
 use crate::bucket::{Bucket, BucketError, GetRequest, ListPage, ListRequest, ObjectRef};
-use crate::clock::Clock;
-use crate::config::{BucketLocation, Config, Credentials, KeyOrder, SourceConfig};
+use crate::config::{BucketLocation, Config, KeyOrder, SourceConfig};
+use crate::failure;
 use crate::layout::{self, Layout};
 use crate::pattern::{Discovery, FolderQuery, Leaf};
 use crate::policy;
@@ -32,17 +33,20 @@ pub(super) async fn findings(
     bucket: Result<Arc<dyn Bucket>, BucketError>,
     config: &Config,
     all: &[SourceConfig],
-    clock: &dyn Clock,
+    options: Options<'_>,
 ) -> SourceFindings {
     let mut lines =
         vec![Line::ok("configuration", format!("{} in {}", source.pattern, source.bucket.name()))];
     lines.extend(left_out(&source, all));
-    let mut leaves = 0;
+    let (mut leaves, mut certificates) = (0, None);
     match bucket {
         Err(error) => lines.push(refusal::line("bucket", &source, &error)),
         Ok(bucket) => {
             let checked =
-                Checked { source: &source, bucket: &*bucket, clock, lists: config.limits.list_concurrency };
+                Checked { source: &source, bucket: &*bucket, options, lists: config.limits.list_concurrency };
+            if options.certificates && matches!(checked.source.bucket, BucketLocation::S3(_)) {
+                certificates = checked.certificates(&mut lines).await;
+            }
             if checked.way(&mut lines).await {
                 leaves = checked.leaves(&mut lines).await;
             }
@@ -50,7 +54,7 @@ pub(super) async fn findings(
     }
     let status = worst(&lines);
     let summary = summary(&lines, leaves, status);
-    SourceFindings { name: source.name, status, summary, leaves, lines }
+    SourceFindings { name: source.name, status, summary, leaves, lines, certificates }
 }
 
 /// One line for people: the first of the worst lines, or what was seen to work.
@@ -99,7 +103,7 @@ fn left_out(source: &SourceConfig, all: &[SourceConfig]) -> Option<Line> {
 struct Checked<'a> {
     source: &'a SourceConfig,
     bucket: &'a dyn Bucket,
-    clock: &'a dyn Clock,
+    options: Options<'a>,
     lists: usize,
 }
 
@@ -134,7 +138,7 @@ impl Checked<'_> {
             Ok(page) => (page.date, None),
             Err(error) => (error.answer.as_ref().and_then(|answer| answer.date), Some(error)),
         };
-        lines.extend(self.passed(failed));
+        lines.extend(self.passed(failed).await);
         let is_clock = failed.is_some_and(|error| stage(error) == Some(Stage::Clock));
         lines.extend(date.and_then(|date| self.skew(date, is_clock)));
         match failed {
@@ -147,7 +151,7 @@ impl Checked<'_> {
     }
 
     /// The stages that a request had behind it.
-    fn passed(&self, failed: Option<&BucketError>) -> Vec<Line> {
+    async fn passed(&self, failed: Option<&BucketError>) -> Vec<Line> {
         if failed.is_some_and(|error| !was_sent(error)) {
             return Vec::new();
         }
@@ -158,31 +162,64 @@ impl Checked<'_> {
         let aws = format!("S3 in {region}");
         let host = self.source.access.endpoint_url.as_deref().unwrap_or(&aws);
         let plain = host.starts_with("http://");
-        let mut lines = vec![(Stage::Dns, format!("{host} has an address"))];
+        let proxy = if plain { &self.source.access.proxy.http } else { &self.source.access.proxy.https };
+        let mut lines = vec![match proxy {
+            None => (Stage::Dns, format!("{host} has an address")),
+            Some(proxy) => {
+                let text =
+                    format!("{} is set, but for this machine's own addresses and `no_proxy`", proxy.url);
+                (Stage::Proxy, text)
+            }
+        }];
         if !plain {
             lines.push((Stage::Tls, format!("{host} speaks TLS, with a certificate that is trusted")));
         }
         lines.retain(|(stage, _)| failed.is_none() || *stage < end);
         if is_known {
-            lines.push((Stage::Credentials, format!("accepted: {}", self.who())));
+            lines.push((Stage::Credentials, format!("accepted: {}", self.who().await)));
         }
         lines.into_iter().map(|(stage, detail)| Line::ok(stage.word(), detail)).collect()
     }
 
-    /// Where the credentials come from, without any secret.
-    fn who(&self) -> String {
-        match &self.source.access.credentials {
-            Credentials::Default => "the SDK's default chain".to_owned(),
-            Credentials::Static { access_key_id, .. } => {
-                format!("access key {access_key_id} of the configuration")
+    /// Where the credentials come from and whose they are, without any secret.
+    async fn who(&self) -> String {
+        let identity = match aws::identity(&self.source.access, self.options.timeouts).await {
+            Ok(identity) => identity,
+            Err(error) => return format!("the credentials of the request ({})", failure::chain(&error)),
+        };
+        let key = format!("access key {} by {}", identity.access_key_id, identity.provider);
+        match identity.caller {
+            Caller::Known { arn, .. } => format!("{arn}, {key}"),
+            Caller::Refused(words) => format!("{key}; STS does not tell whose it is: {words}"),
+            Caller::NotAsked => key,
+        }
+    }
+
+    /// What the server shows; a line where it shows nothing.
+    async fn certificates(&self, lines: &mut Vec<Line>) -> Option<Certificates> {
+        let name = self.source.bucket.name();
+        match aws::server_certificates(&self.source.access, &name, self.options.timeouts).await {
+            Ok(shown) => {
+                let chain = shown.chain.into_iter();
+                let chain = chain.map(|one| Certificate { sha256: one.sha256, pem: one.pem }).collect();
+                Some(Certificates {
+                    server: shown.server,
+                    proxy: shown.proxy,
+                    distrust: shown.distrust,
+                    chain,
+                })
             }
-            Credentials::Profile(name) => format!("profile {name}"),
+            Err(error) => {
+                let detail = format!("no certificates to show: {}", failure::chain(&error));
+                lines.push(Line::new("certificates", Status::Warning, Fault::Source, detail));
+                None
+            }
         }
     }
 
     /// How far our clock is from the bucket's.
     fn skew(&self, date: DateTime<Utc>, is_refused: bool) -> Option<Line> {
-        let skew = self.clock.now() - date;
+        let skew = self.options.clock.now() - date;
         let seconds = skew.num_seconds();
         let side = if seconds < 0 { "behind" } else { "ahead of" };
         let text = format!("this machine is {} s {side} the bucket's clock", seconds.abs());
@@ -247,7 +284,7 @@ impl Checked<'_> {
     /// The prefix of now, and where it has no matching object, the one before, of yesterday and of
     /// a week ago.
     async fn look(&self, leaf: &Leaf) -> Result<Seen, BucketError> {
-        let now = self.clock.now();
+        let now = self.options.clock.now();
         let own = leaf.time_of(now);
         let mut times = vec![own, leaf.previous(own)];
         times.extend([1, 7].map(|days| leaf.time_of(now - TimeDelta::days(days))));

@@ -4,11 +4,11 @@ use serde::Serialize;
 
 use super::exit::Exit;
 use super::output::{Output, OutputArgs, print_lines};
-use crate::aws::Timeouts;
 use crate::bucket;
-use crate::check::{self, Fault, Findings, Line, Status};
+use crate::check::{self, Certificates, Fault, Findings, Line, Options, Status};
 use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError};
+use crate::service;
 
 /// Check configuration, credentials, LIST and GET, per leaf
 ///
@@ -23,6 +23,14 @@ use crate::config::{Config, ConfigError};
   s3sweep check -c s3sweep.toml
   s3sweep check -c s3sweep.toml --source prod-cloudtrail -v")]
 pub struct CheckArgs {
+    /// Show the certificates of each source's server, with their SHA-256 fingerprints
+    ///
+    /// They come as the server sends them, through the proxy where one is used; what is trusted
+    /// does not change. Compare the fingerprint with the one that the server's operator tells
+    /// before the certificate goes into `ca_bundle`.
+    #[arg(long)]
+    pub show_certificate: bool,
+
     /// In which form the result is written.
     #[command(flatten)]
     pub output: OutputArgs,
@@ -41,7 +49,7 @@ pub(super) async fn check(
     verbose: bool,
 ) -> anyhow::Result<Exit> {
     let findings = match load() {
-        Ok(config) => look(&config).await,
+        Ok(config) => look(&config, args.show_certificate).await,
         Err(error) if error.is::<ConfigError>() => {
             let line = Line::new("configuration", Status::Failed, Fault::Configuration, format!("{error:#}"));
             Findings::new(vec![line.next("Correct it there.")], Vec::new())
@@ -59,14 +67,15 @@ pub(super) async fn check(
     Ok(exit)
 }
 
-async fn look(config: &Config) -> Findings {
-    let timeouts = Timeouts { stalled: config.limits.stall_timeout, ..Timeouts::default() };
+async fn look(config: &Config, certificates: bool) -> Findings {
+    let timeouts = service::timeouts(&config.limits);
     let mut sources = Vec::new();
     for source in config.sources.iter().filter(|source| source.enabled) {
         let bucket = bucket::open(&source.bucket, &source.access, timeouts).await;
         sources.push((source.clone(), bucket));
     }
-    check::check(config, sources, &SystemClock).await
+    let options = Options { timeouts, clock: &SystemClock, certificates };
+    check::check(config, sources, options).await
 }
 
 fn exit_of(findings: &Findings) -> Exit {
@@ -87,8 +96,22 @@ fn table(findings: &Findings, verbose: bool) -> Vec<String> {
     for source in &findings.sources {
         text.push(format!("{:<8} {}: {}", source.status.word(), source.name, source.summary));
         details(&source.lines, verbose, &mut text);
+        if let Some(shown) = &source.certificates {
+            certificates(shown, &mut text);
+        }
     }
     text
+}
+
+fn certificates(shown: &Certificates, text: &mut Vec<String>) {
+    let way = shown.proxy.as_ref().map_or_else(String::new, |proxy| format!(" through {proxy}"));
+    let trust =
+        shown.distrust.as_ref().map_or_else(|| "trusted".to_owned(), |why| format!("not trusted: {why}"));
+    text.push(format!("  certificates of {}{way}, {trust}", shown.server));
+    for certificate in &shown.chain {
+        text.push(format!("    SHA-256 {}", certificate.sha256));
+        text.extend(certificate.pem.lines().map(|line| format!("    {line}")));
+    }
 }
 
 fn details(lines: &[Line], verbose: bool, text: &mut Vec<String>) {

@@ -116,6 +116,7 @@ impl Rig {
                 backoff: Backoff::default(),
                 stall_timeout: Duration::from_secs(30),
                 object_timeout: Duration::from_secs(3600),
+                get_attempts: 4,
             },
             bucket: Arc::new(faulty.clone()),
             encoder: Arc::new(Numbered),

@@ -1,53 +1,96 @@
 //! How a bucket is reached: endpoint, credentials, secrets from the environment and from files.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use toml::Spanned;
 
+use super::check::HOUR;
 use super::environment;
 use super::error::Problem;
 use super::files::{SECRET_LIMIT, read_bounded};
-use super::model::{Access, Credentials, Secret};
+use super::model::{Access, Credentials, IpVersion, Roles, Secret};
+use super::proxy::proxy;
 use super::raw::{RawCredentials, RawSecret, RawSource, Set};
 use super::table::Table;
 use super::texts::Texts;
 
-/// Checks the access settings of one source. Those that this version does not act on are
-/// refused: an operator who set them relies on them.
+/// The shortest and the longest time that STS gives credentials for.
+const SESSIONS: (Duration, Duration) = (Duration::from_secs(900), Duration::from_secs(12 * 3_600));
+/// The session's name in the accounts' logs when none is set.
+const SESSION_NAME: &str = "s3sweep";
+
+/// Checks the access settings of one source.
 pub(super) fn check_access(table: &Table, raw: &RawSource, texts: &Texts) -> Result<Access, Problem> {
-    refuse_not_yet(table, raw)?;
+    let credentials = match &raw.credentials {
+        Some(typed) => {
+            let table = Table::new(table.setting("credentials"), typed.span());
+            who(&table, typed.get_ref(), texts, is_set(&raw.allow_http))?
+        }
+        None => Who::default(),
+    };
     Ok(Access {
         region: region(table, raw)?,
-        endpoint_url: endpoint_url(table, raw)?,
-        path_style: raw.path_style.as_ref().is_some_and(|value| *value.get_ref()),
-        credentials: credentials(table, raw, texts)?,
+        endpoint_url: address(table, "endpoint_url", &raw.endpoint_url, is_set(&raw.allow_http))?,
+        allow_http: is_set(&raw.allow_http),
+        path_style: is_set(&raw.path_style),
+        use_fips: aws_endpoint(table, "use_fips", &raw.use_fips, raw)?,
+        dual_stack: aws_endpoint(table, "dual_stack", &raw.dual_stack, raw)?,
+        ip_version: ip_version(table, raw)?,
+        requester_pays: is_set(&raw.requester_pays),
+        expected_bucket_owner: expected_bucket_owner(table, raw)?,
+        ca_bundle: ca_bundle(table, raw, texts)?,
+        credentials: credentials.base,
+        roles: credentials.roles,
+        sts_endpoint_url: credentials.sts_endpoint_url,
+        proxy: proxy(table, raw, texts)?,
     })
 }
 
-fn refuse_not_yet(table: &Table, raw: &RawSource) -> Result<(), Problem> {
-    let switches = [
-        ("use_fips", &raw.use_fips),
-        ("dual_stack", &raw.dual_stack),
-        ("requester_pays", &raw.requester_pays),
-    ];
-    for (key, value) in switches {
-        match value {
-            Some(value) if *value.get_ref() => return Err(table.not_yet(key, value)),
-            _ => {}
+fn is_set(value: &Set<bool>) -> bool {
+    value.as_ref().is_some_and(|value| *value.get_ref())
+}
+
+/// A kind of AWS's own endpoints, which another endpoint has not.
+fn aws_endpoint(table: &Table, key: &str, value: &Set<bool>, raw: &RawSource) -> Result<bool, Problem> {
+    match value {
+        Some(typed) if *typed.get_ref() && raw.endpoint_url.is_some() => {
+            let reason =
+                "contradicts `endpoint_url`: it chooses among the endpoints of AWS; keep one of them";
+            Err(table.wrong(key, typed, reason))
         }
+        _ => Ok(is_set(value)),
     }
-    for (key, value) in [("expected_bucket_owner", &raw.expected_bucket_owner), ("ca_bundle", &raw.ca_bundle)]
-    {
-        if let Some(value) = value {
-            return Err(table.not_yet(key, value));
-        }
-    }
+}
+
+fn ip_version(table: &Table, raw: &RawSource) -> Result<IpVersion, Problem> {
+    let words = [("auto", IpVersion::Auto), ("4", IpVersion::V4), ("6", IpVersion::V6)];
+    let version = table.word("ip_version", &raw.ip_version, IpVersion::Auto, &words)?;
     match &raw.ip_version {
-        Some(value) if value.get_ref() != "auto" => return Err(table.not_yet("ip_version", value)),
-        _ => {}
+        Some(value) if version == IpVersion::V6 && raw.endpoint_url.is_none() && !is_set(&raw.dual_stack) => {
+            let reason = "needs `dual_stack = true`: the other endpoints of S3 have no IPv6 addresses";
+            Err(table.wrong("ip_version", value, reason))
+        }
+        _ => Ok(version),
     }
-    match &raw.proxy {
-        Some(proxy) => Err(table.not_yet("proxy", proxy)),
-        None => Ok(()),
+}
+
+fn expected_bucket_owner(table: &Table, raw: &RawSource) -> Result<Option<String>, Problem> {
+    let Some(value) = &raw.expected_bucket_owner else { return Ok(None) };
+    let text = value.get_ref();
+    if text.len() != 12 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(table.not_allowed("expected_bucket_owner", value, "the 12 digits of an account id"));
     }
+    Ok(Some(text.clone()))
+}
+
+/// The setting, or what AWS_CA_BUNDLE names, as for other AWS tools.
+fn ca_bundle(table: &Table, raw: &RawSource, texts: &Texts) -> Result<Option<PathBuf>, Problem> {
+    table.text("ca_bundle", &raw.ca_bundle)?;
+    Ok(match &raw.ca_bundle {
+        Some(path) => Some(texts.resolve(path.span().start, path.get_ref())),
+        None => environment("AWS_CA_BUNDLE").filter(|path| !path.is_empty()).map(PathBuf::from),
+    })
 }
 
 fn region(table: &Table, raw: &RawSource) -> Result<Option<String>, Problem> {
@@ -59,39 +102,70 @@ fn region(table: &Table, raw: &RawSource) -> Result<Option<String>, Problem> {
     Ok(Some(text.clone()))
 }
 
-/// `http://` or `https://` and a host. Credentials within the address are refused without
-/// quoting it: they would stand in logs.
-fn endpoint_url(table: &Table, raw: &RawSource) -> Result<Option<String>, Problem> {
-    let Some(value) = &raw.endpoint_url else { return Ok(None) };
+/// `http://` or `https://` and a host; the former to other machines only where that is allowed.
+/// Credentials within the address are refused without quoting it: they would stand in logs.
+fn address(
+    table: &Table,
+    key: &str,
+    value: &Set<String>,
+    allow_http: bool,
+) -> Result<Option<String>, Problem> {
+    let Some(value) = value else { return Ok(None) };
     let text = value.get_ref();
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     let authority = host.unwrap_or(text).split(['/', '?', '#']).next().unwrap_or_default();
     if authority.contains('@') {
         let reason = "holds a user or password; write them in `credentials` and the address without";
-        return Err(table.wrong("endpoint_url", value, reason));
+        return Err(table.wrong(key, value, reason));
     }
     if host.is_none() || authority.is_empty() || text.contains(char::is_whitespace) {
         let rule = "an address that begins with http:// or https://, such as \"https://s3.example.net\"";
-        return Err(table.not_allowed("endpoint_url", value, rule));
+        return Err(table.not_allowed(key, value, rule));
+    }
+    if text.starts_with("http://") && !allow_http && !is_loopback(authority) {
+        let reason = "is not encrypted: anyone on the way can read and change the logs; write https://, or \
+                      `allow_http = true` in the source";
+        return Err(table.wrong(key, value, reason));
     }
     Ok(Some(text.clone()))
 }
 
-fn credentials(table: &Table, raw: &RawSource, texts: &Texts) -> Result<Credentials, Problem> {
-    let Some(typed) = &raw.credentials else { return Ok(Credentials::Default) };
-    let table = Table::new(table.setting("credentials"), typed.span());
-    let raw = typed.get_ref();
-    for (key, value) in [("role_arn", &raw.role_arn), ("role_session_name", &raw.role_session_name)] {
-        if let Some(value) = value {
-            return Err(table.not_yet(key, value));
-        }
-    }
-    if let Some(value) = &raw.external_id {
-        return Err(table.not_yet("external_id", value));
-    }
-    contradictions(&table, raw)?;
+/// Whether `host`, `host:port` or `[v6]:port` is this machine.
+fn is_loopback(authority: &str) -> bool {
+    let host = match authority.strip_prefix('[') {
+        Some(six) => six.split(']').next(),
+        None => authority.split(':').next(),
+    };
+    host.is_some_and(|host| {
+        host.eq_ignore_ascii_case("localhost")
+            || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    })
+}
+
+/// The `credentials` table.
+#[derive(Default)]
+struct Who {
+    base: Credentials,
+    roles: Option<Roles>,
+    sts_endpoint_url: Option<String>,
+}
+
+fn who(table: &Table, raw: &RawCredentials, texts: &Texts, allow_http: bool) -> Result<Who, Problem> {
+    contradictions(table, raw)?;
+    Ok(Who {
+        base: base(table, raw, texts)?,
+        roles: roles(table, raw, texts)?,
+        sts_endpoint_url: address(table, "sts_endpoint_url", &raw.sts_endpoint_url, allow_http)?,
+    })
+}
+
+fn base(table: &Table, raw: &RawCredentials, texts: &Texts) -> Result<Credentials, Problem> {
     if let Some(profile) = table.text("profile", &raw.profile)? {
         return Ok(Credentials::Profile(profile));
+    }
+    if let Some(path) = &raw.web_identity_token_file {
+        table.text("web_identity_token_file", &raw.web_identity_token_file)?;
+        return Ok(Credentials::WebIdentity(texts.resolve(path.span().start, path.get_ref())));
     }
     let Some(access_key_id) = table.text("access_key_id", &raw.access_key_id)? else {
         return Ok(Credentials::Default);
@@ -99,45 +173,119 @@ fn credentials(table: &Table, raw: &RawSource, texts: &Texts) -> Result<Credenti
     let secret = table.required("secret_access_key", &raw.secret_access_key, "{ env = \"NAME\" }")?;
     Ok(Credentials::Static {
         access_key_id,
-        secret_access_key: secret_text(&table, "secret_access_key", secret, texts)?,
+        secret_access_key: secret_text(table, "secret_access_key", secret, texts)?,
         session_token: match &raw.session_token {
-            Some(token) => Some(secret_text(&table, "session_token", token, texts)?),
+            Some(token) => Some(secret_text(table, "session_token", token, texts)?),
             None => None,
         },
     })
 }
 
+fn roles(table: &Table, raw: &RawCredentials, texts: &Texts) -> Result<Option<Roles>, Problem> {
+    let Some(arns) = &raw.role_arn else { return Ok(None) };
+    // not quoted: what is no ARN may be anything, a secret too
+    let is_role = |arn: &String| arn.starts_with("arn:") && arn.contains(":iam:") && arn.contains(":role/");
+    if arns.get_ref().0.is_empty() || !arns.get_ref().0.iter().all(is_role) {
+        let reason = "expected the ARN of a role, such as \"arn:aws:iam::111122223333:role/logs\", or a list \
+                      of them, each taken on with the one before";
+        return Err(table.wrong("role_arn", arns, reason));
+    }
+    let duration = match &raw.role_duration {
+        Some(value) => Some(role_duration(table, value, arns.get_ref().0.len())?),
+        None => None,
+    };
+    Ok(Some(Roles {
+        arns: arns.get_ref().0.clone(),
+        session_name: session_name(table, &raw.role_session_name)?,
+        duration,
+        external_id: match &raw.external_id {
+            Some(id) => Some(secret_text(table, "external_id", id, texts)?),
+            None => None,
+        },
+    }))
+}
+
+/// AWS: 15 minutes to 12 hours, and at most one hour for a role taken on with another one.
+fn role_duration(table: &Table, value: &Spanned<String>, roles: usize) -> Result<Duration, Problem> {
+    let duration = table.one_duration("role_duration", value, SESSIONS.0)?;
+    if duration > SESSIONS.1 {
+        return Err(table.not_allowed("role_duration", value, "a duration from 15M to 12H"));
+    }
+    if roles > 1 && duration > HOUR {
+        let reason = "contradicts `role_arn`: AWS gives chained roles one hour at most; write \"1H\" or less";
+        return Err(table.wrong("role_duration", value, reason));
+    }
+    Ok(duration)
+}
+
+fn session_name(table: &Table, value: &Set<String>) -> Result<String, Problem> {
+    let Some(value) = value else { return Ok(SESSION_NAME.to_owned()) };
+    let text = value.get_ref();
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte);
+    if !(2..=64).contains(&text.len()) || !text.bytes().all(allowed) {
+        let rule = "2 to 64 letters, digits and _+=,.@-";
+        return Err(table.not_allowed("role_session_name", value, rule));
+    }
+    Ok(text.clone())
+}
+
 /// Refuses settings that exclude or need each other, naming both.
 fn contradictions(table: &Table, raw: &RawCredentials) -> Result<(), Problem> {
-    fn at<T>(value: &Set<T>) -> Option<std::ops::Range<usize>> {
-        value.as_ref().map(Spanned::span)
+    fn at<T>(key: &'static str, value: &Set<T>) -> Option<(&'static str, std::ops::Range<usize>)> {
+        value.as_ref().map(|value| (key, value.span()))
     }
-    let parts = [
-        ("access_key_id", at(&raw.access_key_id)),
-        ("secret_access_key", at(&raw.secret_access_key)),
-        ("session_token", at(&raw.session_token)),
+    let key_id = at("access_key_id", &raw.access_key_id);
+    let secret = at("secret_access_key", &raw.secret_access_key);
+    let token = at("session_token", &raw.session_token);
+    let profile = at("profile", &raw.profile);
+    let web = at("web_identity_token_file", &raw.web_identity_token_file);
+    let role = at("role_arn", &raw.role_arn);
+    let name = at("role_session_name", &raw.role_session_name);
+    let duration = at("role_duration", &raw.role_duration);
+    let external = at("external_id", &raw.external_id);
+    let excluded = [
+        (&profile, &key_id),
+        (&profile, &secret),
+        (&profile, &token),
+        (&web, &profile),
+        (&web, &key_id),
+        (&web, &secret),
+        (&web, &token),
     ];
-    for (key, place) in parts {
-        let Some(place) = place else { continue };
-        if raw.profile.is_some() {
-            let reason = format!("`profile` and `{key}` contradict each other; keep one of them");
-            return Err(Problem::new(place, table.setting(key), reason));
-        }
-        let partner = if key == "access_key_id" { "secret_access_key" } else { "access_key_id" };
-        let alone = match partner {
-            "access_key_id" => raw.access_key_id.is_none(),
-            _ => raw.secret_access_key.is_none(),
-        };
-        if alone {
-            let reason = format!("stands without `{partner}`; give both or none");
-            return Err(Problem::new(place, table.setting(key), reason));
+    for (one, other) in excluded {
+        if let (Some((one, _)), Some((key, place))) = (one, other) {
+            let reason = format!("`{one}` and `{key}` contradict each other; keep one of them");
+            return Err(Problem::new(place.clone(), table.setting(key), reason));
         }
     }
-    Ok(())
+    let needed = [
+        (&key_id, &secret, "secret_access_key"),
+        (&secret, &key_id, "access_key_id"),
+        (&token, &key_id, "access_key_id"),
+        (&web, &role, "role_arn"),
+        (&name, &role, "role_arn"),
+        (&duration, &role, "role_arn"),
+        (&external, &role, "role_arn"),
+    ];
+    for (one, other, missing) in needed {
+        if let (Some((key, place)), None) = (one, other) {
+            let reason = format!("stands without `{missing}`; give both or none");
+            return Err(Problem::new(place.clone(), table.setting(key), reason));
+        }
+    }
+    let is_one_role = raw.role_arn.as_ref().is_some_and(|arns| arns.get_ref().0.len() < 2);
+    match (&web, &external) {
+        (Some(_), Some((key, place))) if is_one_role => {
+            let reason = "contradicts `web_identity_token_file`: a role that is taken on with a token asks for \
+                          no external id";
+            Err(Problem::new(place.clone(), table.setting(key), reason))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Fetches a secret from where it lies. One line break at the end of a file is not part of it.
-fn secret_text(
+pub(super) fn secret_text(
     table: &Table,
     key: &str,
     value: &Spanned<RawSecret>,

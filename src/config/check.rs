@@ -252,8 +252,17 @@ fn limits(raw: &Set<RawLimits>) -> Result<Limits, Problem> {
             MOST_OPERATIONS,
             (1, MOST_OPERATIONS),
         )?),
+        connect_timeout: table.duration("connect_timeout", &raw.connect_timeout, 5 * SECOND, SECOND)?,
+        first_byte_timeout: table.duration(
+            "first_byte_timeout",
+            &raw.first_byte_timeout,
+            30 * SECOND,
+            SECOND,
+        )?,
         stall_timeout: table.duration("stall_timeout", &raw.stall_timeout, 30 * SECOND, SECOND)?,
         object_timeout: table.duration("object_timeout", &raw.object_timeout, HOUR, SECOND)?,
+        get_attempts: u32::try_from(table.number("get_attempts", &raw.get_attempts, 4, (1, 100))?)
+            .unwrap_or(u32::MAX),
     })
 }
 

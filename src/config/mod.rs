@@ -16,6 +16,7 @@ mod filter;
 mod model;
 mod names;
 mod overlap;
+mod proxy;
 mod raw;
 mod render;
 mod secret;

@@ -59,10 +59,16 @@ pub struct Limits {
     pub commit_bytes: usize,
     /// A commit is due when it holds this many state operations; at most 120.
     pub commit_operations: usize,
+    /// A connection stands within this time, TLS included.
+    pub connect_timeout: Duration,
+    /// An answer begins within this time.
+    pub first_byte_timeout: Duration,
     /// A body that sends nothing for this long is broken off, and goes on with another GET.
     pub stall_timeout: Duration,
     /// How long one object may take in one sweep; the next sweep goes on where it was left.
     pub object_timeout: Duration,
+    /// GETs for one object and sweep.
+    pub get_attempts: u32,
 }
 
 /// The sink's kind.
@@ -250,20 +256,53 @@ pub struct SourceConfig {
 /// How a bucket is reached.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
-    /// Region; found by the SDK's chain when not set.
+    /// Region; found by environment, profile, instance and bucket when not set.
     pub region: Option<String>,
     /// Another S3 endpoint.
     pub endpoint_url: Option<String>,
+    /// Whether `endpoint_url` may be plain HTTP on another machine.
+    pub allow_http: bool,
     /// Bucket in the path instead of the host name.
     pub path_style: bool,
-    /// Credentials.
+    /// FIPS endpoints, of S3 and STS.
+    pub use_fips: bool,
+    /// Dual-stack endpoints, of S3 and STS.
+    pub dual_stack: bool,
+    /// Which addresses of a host are used.
+    pub ip_version: IpVersion,
+    /// We pay for the requests, not the bucket's owner.
+    pub requester_pays: bool,
+    /// The account that must own the bucket.
+    pub expected_bucket_owner: Option<String>,
+    /// Certificates trusted beside the system's: a file, or a folder of them.
+    pub ca_bundle: Option<PathBuf>,
+    /// Credentials, or those that take on the first role.
     pub credentials: Credentials,
+    /// Roles to take on.
+    pub roles: Option<Roles>,
+    /// Another STS endpoint.
+    pub sts_endpoint_url: Option<String>,
+    /// The way out.
+    pub proxy: Proxy,
+}
+
+/// Which addresses of a host are used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IpVersion {
+    /// All.
+    #[default]
+    Auto,
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
 }
 
 /// Who we are for the bucket.
 #[derive(Clone, Debug, Default)]
 pub enum Credentials {
-    /// The SDK's default chain.
+    /// Environment, shared configuration files, web identity, container, instance: the first that
+    /// has any.
     #[default]
     Default,
     /// An access key.
@@ -277,6 +316,44 @@ pub enum Credentials {
     },
     /// A named profile of the shared configuration files.
     Profile(String),
+    /// A token in a file, which the first role of [`Access::roles`] is taken on with.
+    WebIdentity(PathBuf),
+}
+
+/// Roles, each taken on with the credentials of the one before.
+#[derive(Clone, Debug)]
+pub struct Roles {
+    /// At least one ARN.
+    pub arns: Vec<String>,
+    /// The session's name in the logs of the accounts.
+    pub session_name: String,
+    /// How long the credentials hold; an hour by STS when not set.
+    pub duration: Option<Duration>,
+    /// What the last role asks for.
+    pub external_id: Option<Secret>,
+}
+
+/// The proxies of a source. Addresses of this machine and of instance metadata are never asked
+/// through one.
+#[derive(Clone, Debug, Default)]
+pub struct Proxy {
+    /// Whether the configuration names the proxy, not the environment.
+    pub is_configured: bool,
+    /// For `http://` addresses.
+    pub http: Option<ProxyServer>,
+    /// For `https://` addresses, with CONNECT.
+    pub https: Option<ProxyServer>,
+    /// Hosts, domains and networks that are asked directly, separated by commas.
+    pub no_proxy: Option<String>,
+}
+
+/// One proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyServer {
+    /// `http://host:port` or `https://host:port`, without user and password.
+    pub url: String,
+    /// User and password, as they are: not percent-encoded.
+    pub login: Option<(String, Secret)>,
 }
 
 /// A text that is never shown: `Debug` prints `[secret]`, and there is no `Display`.

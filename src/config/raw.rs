@@ -58,8 +58,11 @@ pub(super) struct RawLimits {
     pub commit_every: Set<String>,
     pub commit_bytes: Set<RawSize>,
     pub commit_operations: Set<u64>,
+    pub connect_timeout: Set<String>,
+    pub first_byte_timeout: Set<String>,
     pub stall_timeout: Set<String>,
     pub object_timeout: Set<String>,
+    pub get_attempts: Set<u64>,
 }
 
 /// `[[source]]`, and `[defaults]` but for the name.
@@ -95,6 +98,7 @@ pub(super) struct RawSource {
     pub list_page_size: Set<u64>,
     pub region: Set<String>,
     pub endpoint_url: Set<String>,
+    pub allow_http: Set<bool>,
     pub path_style: Set<bool>,
     pub use_fips: Set<bool>,
     pub dual_stack: Set<bool>,
@@ -178,20 +182,24 @@ pub(super) struct RawCredentials {
     pub secret_access_key: Set<RawSecret>,
     pub session_token: Set<RawSecret>,
     pub profile: Set<String>,
-    pub role_arn: Set<String>,
+    pub web_identity_token_file: Set<String>,
+    pub role_arn: Set<RawTexts>,
     pub role_session_name: Set<String>,
+    pub role_duration: Set<String>,
     pub external_id: Set<RawSecret>,
+    pub sts_endpoint_url: Set<String>,
 }
 
-/// `[source.proxy]`: known by name, so that a mistake in it is found; not acted on yet.
-#[derive(Debug, serde::Deserialize)]
+/// `[source.proxy]`.
+#[derive(Debug, Default, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-#[allow(dead_code, reason = "the table is refused as a whole until proxies are there")]
 pub(super) struct RawProxy {
     pub url: Set<RawSecret>,
     pub user: Set<String>,
     pub password: Set<RawSecret>,
-    pub no_proxy: Set<String>,
+    pub no_proxy: Set<RawTexts>,
+    /// Refused: NTLM.
+    pub domain: Set<String>,
 }
 
 /// A size: text with a unit, or a plain number of bytes.

@@ -6,8 +6,8 @@
 use serde::Serialize;
 
 use super::model::{
-    BucketLocation, Compression, Config, Credentials, FileType, FreeForm, KeyOrder, OnOverwrite, SinkType,
-    SourceConfig,
+    Access, BucketLocation, Compression, Config, Credentials, FileType, FreeForm, IpVersion, KeyOrder,
+    OnOverwrite, Proxy, SinkType, SourceConfig,
 };
 use super::units::{show_duration, show_size, show_start};
 use crate::filter::{Condition, Rule, Test};
@@ -65,8 +65,11 @@ struct ShownLimits {
     commit_every: String,
     commit_bytes: String,
     commit_operations: usize,
+    connect_timeout: String,
+    first_byte_timeout: String,
     stall_timeout: String,
     object_timeout: String,
+    get_attempts: u32,
 }
 
 #[derive(Serialize)]
@@ -105,9 +108,20 @@ struct ShownSource {
     region: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     endpoint_url: Option<String>,
+    allow_http: bool,
     path_style: bool,
+    use_fips: bool,
+    dual_stack: bool,
+    ip_version: &'static str,
+    requester_pays: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected_bucket_owner: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ca_bundle: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     credentials: Option<ShownCredentials>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxy: Option<ShownProxy>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     include: Vec<ShownRule>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -145,6 +159,30 @@ struct ShownCredentials {
     session_token: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     profile: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    web_identity_token_file: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role_arn: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role_session_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role_duration: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external_id: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sts_endpoint_url: Option<String>,
+}
+
+#[derive(Default, Serialize)]
+struct ShownProxy {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    no_proxy: Option<String>,
 }
 
 impl Config {
@@ -214,8 +252,11 @@ fn shown_limits(config: &Config) -> ShownLimits {
         commit_every: show_duration(limits.commit_every),
         commit_bytes: show_size(limits.commit_bytes as u64),
         commit_operations: limits.commit_operations,
+        connect_timeout: show_duration(limits.connect_timeout),
+        first_byte_timeout: show_duration(limits.first_byte_timeout),
         stall_timeout: show_duration(limits.stall_timeout),
         object_timeout: show_duration(limits.object_timeout),
+        get_attempts: limits.get_attempts,
     }
 }
 
@@ -266,8 +307,20 @@ fn shown_source(source: &SourceConfig) -> ShownSource {
         list_page_size: source.list_page_size,
         region: source.access.region.clone(),
         endpoint_url: source.access.endpoint_url.clone(),
+        allow_http: source.access.allow_http,
         path_style: source.access.path_style,
-        credentials: shown_credentials(&source.access.credentials),
+        use_fips: source.access.use_fips,
+        dual_stack: source.access.dual_stack,
+        ip_version: match source.access.ip_version {
+            IpVersion::Auto => "auto",
+            IpVersion::V4 => "4",
+            IpVersion::V6 => "6",
+        },
+        requester_pays: source.access.requester_pays,
+        expected_bucket_owner: source.access.expected_bucket_owner.clone(),
+        ca_bundle: source.access.ca_bundle.as_ref().map(|path| path.display().to_string()),
+        credentials: shown_credentials(&source.access),
+        proxy: shown_proxy(&source.access.proxy),
         include: source.filter.include.iter().map(shown_rule).collect(),
         exclude: source.filter.exclude.iter().map(shown_rule).collect(),
     }
@@ -289,19 +342,37 @@ fn shown_condition(condition: &Condition) -> ShownCondition {
     shown
 }
 
-fn shown_credentials(credentials: &Credentials) -> Option<ShownCredentials> {
-    match credentials {
-        Credentials::Default => None,
-        Credentials::Static { access_key_id, secret_access_key: _, session_token } => {
-            Some(ShownCredentials {
-                access_key_id: Some(access_key_id.clone()),
-                secret_access_key: Some(HIDDEN),
-                session_token: session_token.as_ref().map(|_| HIDDEN),
-                profile: None,
-            })
-        }
-        Credentials::Profile(profile) => {
-            Some(ShownCredentials { profile: Some(profile.clone()), ..ShownCredentials::default() })
-        }
+/// `None` where the default chain is used as it is.
+fn shown_credentials(access: &Access) -> Option<ShownCredentials> {
+    let mut shown =
+        ShownCredentials { sts_endpoint_url: access.sts_endpoint_url.clone(), ..ShownCredentials::default() };
+    if let Some(roles) = &access.roles {
+        shown.role_arn = Some(roles.arns.clone());
+        shown.role_session_name = Some(roles.session_name.clone());
+        shown.role_duration = roles.duration.map(show_duration);
+        shown.external_id = roles.external_id.as_ref().map(|_| HIDDEN);
     }
+    match &access.credentials {
+        Credentials::Default if access.roles.is_none() && access.sts_endpoint_url.is_none() => return None,
+        Credentials::Default => {}
+        Credentials::Static { access_key_id, secret_access_key: _, session_token } => {
+            shown.access_key_id = Some(access_key_id.clone());
+            shown.secret_access_key = Some(HIDDEN);
+            shown.session_token = session_token.as_ref().map(|_| HIDDEN);
+        }
+        Credentials::Profile(profile) => shown.profile = Some(profile.clone()),
+        Credentials::WebIdentity(path) => shown.web_identity_token_file = Some(path.display().to_string()),
+    }
+    Some(shown)
+}
+
+/// Proxies of the environment are not shown: loaded again, they would be found there again.
+fn shown_proxy(proxy: &Proxy) -> Option<ShownProxy> {
+    let server = proxy.https.as_ref().filter(|_| proxy.is_configured)?;
+    Some(ShownProxy {
+        url: Some(server.url.clone()),
+        user: server.login.as_ref().map(|(user, _)| user.clone()),
+        password: server.login.as_ref().map(|_| HIDDEN),
+        no_proxy: proxy.no_proxy.clone(),
+    })
 }

@@ -159,6 +159,8 @@ pub(super) fn open_secrets(raw: &mut RawConfig, texts: &Texts) -> Result<Vec<Str
             let (start, at) = (secret.span().start, secret.span());
             let file = match secret.get_ref() {
                 // the configuration itself
+                // an address without a password is none
+                RawSecret::Text(text) if setting == "proxy.url" && !text.contains('@') => None,
                 RawSecret::Text(_) => texts.file_at(start).map(|text| text.path.clone()),
                 RawSecret::File(path) => Some(texts.resolve(start, path)),
                 RawSecret::Env(_) | RawSecret::Age(_) | RawSecret::AgeFile(_) => None,

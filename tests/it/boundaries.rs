@@ -55,7 +55,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("commit", &["sink", "state", "pattern", "failpoint", "failure", "retry"]),
     ("bucket", &["aws", "failure"]),
-    ("aws", &["failure"]),
+    ("aws", &["clock", "failure"]),
     ("sink", &["clock", "failpoint"]),
     ("state", &["pattern", "failpoint", "failure"]),
     // pure rooms: no clock, no network, no configuration
@@ -82,10 +82,10 @@ const KNOWN: &[(&str, &str)] = &[
     // The settings of a source are handed to the sweep as they are; a form of the sweep's own,
     // filled in by the service as `CollectSettings` is, would turn the arrow round.
     ("sweep/", "config"),
-    // `bucket::open` and `aws::client` take location and access settings; they would be the
+    // `bucket::open` and `aws::connect` take location and access settings; they would be the
     // rooms' own types, made by the service.
     ("bucket/mod.rs", "config"),
-    ("aws/mod.rs", "config"),
+    ("aws/", "config"),
     // The state stores `sink::Position`, and makes files durable by `sink::durable`: a leaf of
     // its own (`durable.rs`) would serve both.
     ("state/", "sink"),
@@ -98,12 +98,15 @@ const OUTSIDE: &[(&[&str], &[&str])] = &[
         &[
             "aws_config::",
             "aws_sdk_s3::",
+            "aws_sdk_sts::",
+            "aws_smithy_http_client::",
             "aws_credential_types::",
             "aws_smithy_runtime_api::",
             "aws_smithy_types::",
         ],
         &["aws/", "bucket/s3.rs"],
     ),
+    (&["rustls::", "tokio_rustls::", "rustls_native_certs::"], &["aws/"]),
     // failpoint.rs, with the feature `testing` only: its module page says why
     (&["std::env::", "env::var", "env::vars"], &["config/", "failpoint.rs"]),
     (&["Utc::now", "Local::now", "SystemTime::now"], &["clock.rs"]),

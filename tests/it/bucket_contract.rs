@@ -99,6 +99,7 @@ fn access(server: &S3Server, secret: &str) -> Access {
             secret_access_key: Secret::new(secret.into()),
             session_token: None,
         },
+        ..Access::default()
     }
 }
 

@@ -196,6 +196,7 @@ fn each_code_of_the_table_is_explained() {
     let ours = [
         before::NO_CREDENTIALS,
         before::NAME_UNKNOWN,
+        before::PROXY_UNREACHABLE,
         before::PROXY_REFUSED,
         before::CERTIFICATE,
         before::TLS,
@@ -240,16 +241,21 @@ fn what_fails_before_an_answer_is_told_apart() {
     let unknown = format!("http://{}.invalid", "x".repeat(64));
     let plain = format!("https://{}", server.address);
     for (code, endpoint, proxied) in [
-        (before::NO_CONNECTION, format!("http://{nobody}"), false),
-        (before::NAME_UNKNOWN, unknown, false),
-        (before::TLS, plain, false),
-        (before::PROXY_REFUSED, "https://s3.eu-west-1.example.net".to_owned(), true),
+        (before::NO_CONNECTION, format!("http://{nobody}"), None),
+        (before::NAME_UNKNOWN, unknown, None),
+        (before::TLS, plain, None),
+        (before::PROXY_REFUSED, "https://s3.eu-west-1.example.net".to_owned(), Some(server.url())),
+        (
+            before::PROXY_UNREACHABLE,
+            "https://s3.eu-west-1.example.net".to_owned(),
+            Some(format!("http://{nobody}")),
+        ),
     ] {
         let folder = tempfile::tempdir().unwrap();
-        let path = configuration(folder.path(), &at(&endpoint, JSONL));
+        let path = configuration(folder.path(), &at(&endpoint, &format!("{JSONL}\nallow_http = true")));
         let mut command = s3sweep();
-        if proxied {
-            command.env("HTTPS_PROXY", server.url());
+        if let Some(proxy) = proxied {
+            command.env("HTTPS_PROXY", proxy);
         }
         let output = command.args(["check", "--output", "json", "-c", &path]).output().unwrap();
         let line = line_of(&json(&output), code);
@@ -257,10 +263,11 @@ fn what_fails_before_an_answer_is_told_apart() {
         assert_eq!((line["status"].as_str(), output.status.code()), (Some("failed"), Some(3)), "{code}");
     }
     let folder = tempfile::tempdir().unwrap();
-    let path = configuration(folder.path(), JSONL);
+    std::fs::write(folder.path().join("ca.pem"), "nothing").unwrap();
+    let path = configuration(folder.path(), &at(&server.url(), &format!("{JSONL}\nca_bundle = \"ca.pem\"")));
     let output = s3sweep().args(["check", "--output", "json", "-c", &path]).output().unwrap();
     let line = line_of(&json(&output), before::BAD_REQUEST);
-    assert!(line["detail"].as_str().unwrap().contains("no region"), "{line}");
+    assert!(line["detail"].as_str().unwrap().contains("ca_bundle"), "{line}");
     let source = format!(
         "endpoint_url = \"{}\"\npath_style = true\n{JSONL}\n[source.credentials]\nprofile = \"none\"",
         server.url()

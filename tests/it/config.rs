@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use s3sweep::config::{self, BucketLocation, Config, ConfigError, Credentials, KeyOrder, SinkType, Start};
+use s3sweep::config::{
+    self, BucketLocation, Config, ConfigError, Credentials, IpVersion, KeyOrder, Secret, SinkType, Start,
+};
 use s3sweep::encode::cef::{CefSettings, Outcome};
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -64,6 +66,9 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!((config.limits.buffer_bytes, config.limits.max_record_bytes), (32 << 20, 16 << 20));
     assert_eq!((config.limits.max_object_bytes, config.limits.max_inflate_ratio), (16 << 30, 1_000));
     assert_eq!((config.limits.stall_timeout, config.limits.object_timeout), (MINUTE / 2, 60 * MINUTE));
+    let timeouts = (config.limits.connect_timeout, config.limits.first_byte_timeout);
+    assert_eq!(timeouts, (MINUTE / 12, MINUTE / 2));
+    assert_eq!(config.limits.get_attempts, 4);
     assert_eq!(config.limits.commit_operations, 120);
     let source = &config.sources[0];
     assert!(source.enabled);
@@ -363,16 +368,97 @@ fn wrong_source_settings_are_named_with_the_way_out() {
         ("other protocol", "endpoint_url = \"ftp://s3.example.net\"", &["endpoint_url", "https://"]),
         ("no host", "endpoint_url = \"https:///x\"", &["endpoint_url"]),
         ("eps", "eps_throttle = 10", &["eps_throttle", "not there yet"]),
-        ("fips", "use_fips = true", &["use_fips", "not there yet"]),
-        ("dual stack", "dual_stack = true", &["dual_stack", "not there yet"]),
-        ("requester pays", "requester_pays = true", &["requester_pays", "not there yet"]),
-        ("owner", "expected_bucket_owner = \"1\"", &["expected_bucket_owner", "not there yet"]),
-        ("ca", "ca_bundle = \"/x\"", &["ca_bundle", "not there yet"]),
-        ("ip version", "ip_version = \"6\"", &["ip_version", "not there yet"]),
-        ("proxy", "[source.proxy]\nurl = \"http://p\"", &["source.main.proxy", "not there yet"]),
-        ("role", "[source.credentials]\nrole_arn = \"arn:x\"", &["credentials.role_arn", "not there yet"]),
-        ("session name", "[source.credentials]\nrole_session_name = \"x\"", &["not there yet"]),
-        ("external id", "[source.credentials]\nexternal_id = \"x\"", &["not there yet"]),
+        (
+            "plain HTTP",
+            "endpoint_url = \"http://s3.example.net\"",
+            &["source.main.endpoint_url", "not encrypted", "allow_http"],
+        ),
+        (
+            "plain HTTP to STS",
+            "[source.credentials]\nsts_endpoint_url = \"http://sts.example.net\"",
+            &["credentials.sts_endpoint_url", "allow_http"],
+        ),
+        (
+            "fips elsewhere",
+            "use_fips = true\nendpoint_url = \"https://s3.example.net\"",
+            &["source.main.use_fips", "contradicts `endpoint_url`"],
+        ),
+        (
+            "dual stack elsewhere",
+            "dual_stack = true\nendpoint_url = \"https://s3.example.net\"",
+            &["source.main.dual_stack", "contradicts `endpoint_url`"],
+        ),
+        ("owner", "expected_bucket_owner = \"1\"", &["expected_bucket_owner", "12 digits"]),
+        ("empty bundle", "ca_bundle = \"\"", &["ca_bundle", "empty"]),
+        ("ip version", "ip_version = \"5\"", &["ip_version", "\"auto\" or \"4\" or \"6\""]),
+        ("IPv6 without addresses", "ip_version = \"6\"", &["ip_version", "dual_stack"]),
+        ("proxy without address", "[source.proxy]\nno_proxy = \"*\"", &["source.main.proxy.url", "missing"]),
+        ("no proxy", "[source.proxy]\nurl = \"proxy:3128\"", &["source.main.proxy.url", "http://"]),
+        ("port without host", "[source.proxy]\nurl = \"http://:3128\"", &["proxy.url", "host"]),
+        (
+            "user without password",
+            "[source.proxy]\nurl = \"http://p:1\"\nuser = \"u\"",
+            &["proxy.user", "`password`"],
+        ),
+        (
+            "user without password in the address",
+            "[source.proxy]\nurl = \"http://u@p:1\"",
+            &["proxy.url", "without password"],
+        ),
+        (
+            "password without user",
+            "[source.proxy]\nurl = \"http://p:1\"\npassword = \"x\"",
+            &["proxy.password", "`user`"],
+        ),
+        (
+            "two users",
+            "[source.proxy]\nurl = \"http://u:x@p:1\"\nuser = \"u\"\npassword = \"x\"",
+            &["proxy.url", "`user`"],
+        ),
+        ("SOCKS", "[source.proxy]\nurl = \"socks5://p:1080\"", &["proxy.url", "SOCKS", "CONNECT"]),
+        (
+            "NTLM",
+            "[source.proxy]\nurl = \"http://p:1\"\ndomain = \"ACME\"",
+            &["proxy.domain", "NTLM", "Basic"],
+        ),
+        ("no role", "[source.credentials]\nrole_arn = \"logs\"", &["credentials.role_arn", "arn:aws:iam::"]),
+        ("empty list", "[source.credentials]\nrole_arn = []", &["credentials.role_arn", "arn:aws:iam::"]),
+        ("session name", "[source.credentials]\nrole_session_name = \"x\"", &["`role_arn`"]),
+        ("duration alone", "[source.credentials]\nrole_duration = \"1H\"", &["`role_arn`"]),
+        ("external id", "[source.credentials]\nexternal_id = \"x\"", &["`role_arn`"]),
+        (
+            "bad session name",
+            "[source.credentials]\nrole_arn = \"arn:aws:iam::111122223333:role/a\"\nrole_session_name = \"a b\"",
+            &["role_session_name", "a b"],
+        ),
+        (
+            "short session",
+            "[source.credentials]\nrole_arn = \"arn:aws:iam::111122223333:role/a\"\nrole_duration = \"14M\"",
+            &["role_duration", "from 15M"],
+        ),
+        (
+            "long session",
+            "[source.credentials]\nrole_arn = \"arn:aws:iam::111122223333:role/a\"\nrole_duration = \"13H\"",
+            &["role_duration", "12H"],
+        ),
+        (
+            "long chain",
+            "[source.credentials]\nrole_arn = [\"arn:aws:iam::111122223333:role/a\", \
+             \"arn:aws:iam::111122223333:role/b\"]\nrole_duration = \"2H\"",
+            &["role_duration", "role_arn", "one hour"],
+        ),
+        ("token alone", "[source.credentials]\nweb_identity_token_file = \"t\"", &["`role_arn`"]),
+        (
+            "token and external id",
+            "[source.credentials]\nweb_identity_token_file = \"t\"\nexternal_id = \"x\"\n\
+             role_arn = \"arn:aws:iam::111122223333:role/a\"",
+            &["external_id", "web_identity_token_file"],
+        ),
+        (
+            "token and profile",
+            "[source.credentials]\nweb_identity_token_file = \"t\"\nprofile = \"p\"",
+            &["web_identity_token_file", "profile", "contradict"],
+        ),
         (
             "key without secret",
             "[source.credentials]\naccess_key_id = \"A\"",
@@ -595,6 +681,64 @@ fn sources_are_selected_by_name() {
     assert_all("unknown", &error, &["secnd", "did you mean `second`", "main, second"]);
 }
 
+const ACCESS: &str = r#"
+use_fips = true
+dual_stack = true
+ip_version = "6"
+requester_pays = true
+expected_bucket_owner = "111122223333"
+ca_bundle = "ca"
+[source.credentials]
+profile = "p"
+role_arn = ["arn:aws:iam::111122223333:role/hop", "arn:aws:iam::444455556666:role/logs"]
+role_session_name = "nightly"
+role_duration = "30M"
+external_id = "hunter2hunter2"
+sts_endpoint_url = "https://sts.example.net"
+[source.proxy]
+url = "http://proxy.example.net:3128/"
+user = "u"
+password = "hunter2hunter2"
+no_proxy = ["10.0.0.0/8", ".example.org"]
+"#;
+
+const TOKEN: &str = r#"
+endpoint_url = "http://s3.example.net"
+allow_http = true
+[source.credentials]
+web_identity_token_file = "/run/token"
+role_arn = "arn:aws:iam::111122223333:role/logs"
+"#;
+
+#[test]
+fn every_way_in_is_read() {
+    let access = good(&with(ACCESS)).sources.remove(0).access;
+    assert!(access.use_fips && access.dual_stack && access.requester_pays && !access.allow_http);
+    assert_eq!(access.ip_version, IpVersion::V6);
+    assert_eq!(access.expected_bucket_owner.as_deref(), Some("111122223333"));
+    assert_eq!(access.ca_bundle, Some("/etc/s3sweep/ca".into()));
+    assert_eq!(access.sts_endpoint_url.as_deref(), Some("https://sts.example.net"));
+    let roles = access.roles.unwrap();
+    assert_eq!(roles.arns.len(), 2);
+    assert_eq!((roles.session_name.as_str(), roles.duration), ("nightly", Some(30 * MINUTE)));
+    assert_eq!(roles.external_id, Some(Secret::new(HIDDEN.into())));
+    assert_eq!(access.proxy.no_proxy.as_deref(), Some("10.0.0.0/8,.example.org"));
+    let server = access.proxy.https.unwrap();
+    assert_eq!(server.url, "http://proxy.example.net:3128");
+    assert_eq!(server.login, Some(("u".into(), Secret::new(HIDDEN.into()))));
+
+    let access = good(&with(TOKEN)).sources.remove(0).access;
+    assert!(matches!(&access.credentials, Credentials::WebIdentity(path) if path.ends_with("run/token")));
+    let roles = access.roles.unwrap();
+    assert_eq!((roles.session_name.as_str(), roles.duration, roles.external_id), ("s3sweep", None, None));
+    assert_eq!((access.allow_http, access.endpoint_url.as_deref()), (true, Some("http://s3.example.net")));
+
+    let limits = "[limits]\nconnect_timeout = \"2S\"\nfirst_byte_timeout = \"3S\"\nget_attempts = 9\n[sink]";
+    let limits = good(&with("").replace("[sink]", limits)).limits;
+    assert_eq!((limits.connect_timeout.as_secs(), limits.first_byte_timeout.as_secs()), (2, 3));
+    assert_eq!(limits.get_attempts, 9);
+}
+
 #[test]
 fn what_is_rendered_is_the_same_configuration() {
     for text in [
@@ -603,6 +747,8 @@ fn what_is_rendered_is_the_same_configuration() {
             "start = \"2026-01-31T10:00:00.5Z\"\nrecheck = []\nfile_pattern = 'a|b\"'\ntenant_name = \"a\\nb\"",
         ),
         with("[source.credentials]\nprofile = \"p\""),
+        with(ACCESS),
+        with(TOKEN),
         with("").replace("type = \"file\"\npath = \"/var/log/s3sweep\"", "type = \"stdout\""),
         with("timezone = \"Europe/Berlin\"\nendpoint_url = \"http://[::1]:9000\"\npath_style = true")
             .replace("AWSLogs/111122223333/CloudTrail/us-east-1", "p///YYYY///m=///mm///x"),
@@ -625,6 +771,10 @@ fn secrets_are_nowhere_to_be_seen() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("secret");
     std::fs::write(&file, format!("{HIDDEN}\r\n")).unwrap();
+    for shown in [good(&with(ACCESS)).render(), format!("{:?}", good(&with(ACCESS)))] {
+        assert!(!shown.contains(HIDDEN), "{shown}");
+        assert!(shown.contains("[secret]"), "{shown}");
+    }
     let given = [
         format!("secret_access_key = \"{HIDDEN}\"\nsession_token = \"{HIDDEN}\""),
         format!("secret_access_key = {{ file = \"{}\" }}", file.display()),
@@ -659,6 +809,10 @@ fn no_message_quotes_a_secret() {
         "credentials = [\"hunter2hunter2\"]",
         "secret_access_key = \"hunter2hunter2\"",
         "[source.proxy]\nurl = \"http://u:hunter2hunter2@p\"\npassword = \"hunter2hunter2\"",
+        "[source.proxy]\nurl = \"http://u:hunter2hunter2@\"",
+        "[source.proxy]\nurl = \"u:hunter2hunter2@p\"",
+        "[source.proxy]\nurl = \"http://p:1\"\npassword = \"hunter2hunter2\"",
+        "[source.credentials]\nrole_arn = \"hunter2hunter2\"",
         "[source.proxy]\nuser = [\"hunter2hunter2\"]",
         "proxy = \"http://u:hunter2hunter2@p\"",
         "endpoint_url = \"https://u:hunter2hunter2@s3.example.net\"",

@@ -306,6 +306,7 @@ impl World {
                 backoff: Backoff { first: Duration::from_millis(1), longest: Duration::from_millis(4) },
                 stall_timeout: Duration::from_secs(30),
                 object_timeout: Duration::from_secs(3600),
+                get_attempts: 4,
             },
             bucket,
             encoder: Arc::new(CloudTrailEncoder::new(&InterflowSettings::default()).unwrap()),

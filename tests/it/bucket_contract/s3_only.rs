@@ -136,8 +136,8 @@ async fn a_slow_answer_is_transient() {
     server.set_delay(Duration::from_secs(1));
     let timeouts = Timeouts { first_byte: Duration::from_millis(100), ..Timeouts::default() };
     let access = access(&server, server.secret_access_key());
-    let client = aws::client(&access, timeouts).await.expect("a region is set");
-    let error = S3Bucket::new(client, "acme".into()).list(&page_of(1)).await.expect_err("too slow");
+    let connection = aws::connect(&access, timeouts).await.expect("no bundle, no proxy");
+    let error = S3Bucket::new(connection, "acme".into()).list(&page_of(1)).await.expect_err("too slow");
     assert_eq!(error.class, Class::Transient, "{error}");
 }
 

@@ -1,0 +1,131 @@
+//! Roles, tokens and identities, by an STS of the test.
+
+use std::time::Duration;
+
+use s3sweep::aws::{self, Caller, Timeouts};
+use s3sweep::config::{Access, Credentials, Roles, Secret};
+
+use super::stub::{Answer, Asked, Stub, ok};
+use super::{access, keys, list, role_of, server};
+
+const HOP: &str = "arn:aws:iam::111122223333:role/hop";
+const LOGS: &str = "arn:aws:iam::444455556666:role/logs";
+
+fn roles(arns: &[&str]) -> Roles {
+    Roles {
+        arns: arns.iter().map(ToString::to_string).collect(),
+        session_name: "nightly".into(),
+        duration: Some(Duration::from_secs(900)),
+        external_id: Some(Secret::new("hush-external".into())),
+    }
+}
+
+/// Gives the role `hop` a key of its own, and `logs` the one that the S3 server knows.
+fn grant(asked: &Asked) -> Answer {
+    let call =
+        if asked.text.contains("WithWebIdentity") { "AssumeRoleWithWebIdentity" } else { "AssumeRole" };
+    match asked.text.contains("role%2Fhop") {
+        true => ok(role_of(call, "HOPKEY", "hop-secret", "hop-token")),
+        false => ok(role_of(call, "S3SWEEPTESTKEY", "s3sweep-test-secret", "logs-token")),
+    }
+}
+
+#[tokio::test]
+async fn roles_are_taken_on_one_by_the_other_and_kept() {
+    let (server, sts) = (server().await, Stub::start(grant).await);
+    let access = Access {
+        credentials: keys("BASEKEY", "base-secret"),
+        roles: Some(roles(&[HOP, LOGS])),
+        sts_endpoint_url: Some(sts.url()),
+        ..access(&server.endpoint_url())
+    };
+    let bucket = super::open(&access).await.unwrap();
+    let request = s3sweep::bucket::ListRequest { page_size: 1, ..Default::default() };
+    for _ in 0..3 {
+        bucket.list(&request).await.expect("signed with the key of the last role");
+    }
+    let asked = sts.asked();
+    let signers: Vec<_> = asked.iter().map(|asked| asked.signer().unwrap()).collect();
+    assert_eq!(signers, ["BASEKEY", "HOPKEY"], "once each, the second by the first");
+    assert_eq!(asked[1].header("x-amz-security-token"), Some("hop-token"));
+    for (asked, role) in asked.iter().zip(["role%2Fhop", "role%2Flogs"]) {
+        for part in [role, "Action=AssumeRole&", "RoleSessionName=nightly", "DurationSeconds=900"] {
+            assert!(asked.text.contains(part), "{part}: {}", asked.text);
+        }
+    }
+    let with_id: Vec<_> = asked.iter().map(|asked| asked.text.contains("ExternalId=hush-external")).collect();
+    assert_eq!(with_id, [false, true], "the last role alone asks for it");
+}
+
+#[tokio::test]
+async fn a_token_file_takes_on_the_first_role() {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    std::fs::write(&token, "hush.web.token\n").unwrap();
+    let (server, sts) = (server().await, Stub::start(grant).await);
+    let access = Access {
+        credentials: Credentials::WebIdentity(token.clone()),
+        roles: Some(roles(&[HOP, LOGS])),
+        sts_endpoint_url: Some(sts.url()),
+        ..access(&server.endpoint_url())
+    };
+    list(&access).await.expect("signed with the key of the last role");
+    let asked = sts.asked();
+    assert!(asked[0].text.contains("Action=AssumeRoleWithWebIdentity&"), "{}", asked[0].text);
+    assert!(asked[0].text.contains("WebIdentityToken=hush.web.token"), "{}", asked[0].text);
+    assert_eq!((asked[0].signer(), asked[1].signer()), (None, Some("HOPKEY")));
+
+    std::fs::remove_file(&token).unwrap();
+    let error = list(&access).await.expect_err("no token").to_string();
+    assert!(error.contains(&token.display().to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn a_role_that_is_refused_is_named_and_no_secret_is() {
+    let refusal = "<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code><Message>not you</Message>\
+                   </Error></ErrorResponse>";
+    let sts = Stub::start(move |_| (403, Vec::new(), refusal.to_owned())).await;
+    let access = Access {
+        credentials: keys("BASEKEY", "hush-base"),
+        roles: Some(roles(&[LOGS])),
+        sts_endpoint_url: Some(sts.url()),
+        ..access("http://127.0.0.1:1")
+    };
+    let error = list(&access).await.expect_err("refused");
+    let shown = format!("{error} {error:?}");
+    for part in ["no credentials", "AssumeRole of", LOGS, "AccessDenied: not you (HTTP 403"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
+    assert!(!shown.contains("hush"), "{shown}");
+}
+
+#[tokio::test]
+async fn an_identity_is_told_with_its_provider() {
+    let told = "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
+                <GetCallerIdentityResult><Arn>arn:aws:sts::444455556666:assumed-role/logs/nightly</Arn>\
+                <UserId>AROA:nightly</UserId><Account>444455556666</Account></GetCallerIdentityResult>\
+                </GetCallerIdentityResponse>";
+    let sts = Stub::start(move |asked| match asked.text.contains("GetCallerIdentity") {
+        true => ok(told),
+        false => grant(asked),
+    })
+    .await;
+    let mut access = Access {
+        credentials: keys("BASEKEY", "base-secret"),
+        roles: Some(roles(&[LOGS])),
+        sts_endpoint_url: Some(sts.url()),
+        ..access("http://127.0.0.1:1")
+    };
+    let identity = aws::identity(&access, Timeouts::default()).await.unwrap();
+    assert_eq!(identity.provider, format!("role {LOGS} by the s3sweep configuration"));
+    assert_eq!(identity.access_key_id, "S3SWEEPTESTKEY");
+    assert_eq!(identity.expires, Some("2099-01-01T00:00:00Z".parse().unwrap()));
+    let Caller::Known { account, arn, user_id } = identity.caller else { panic!("{:?}", identity.caller) };
+    assert_eq!((account.as_str(), user_id.as_str()), ("444455556666", "AROA:nightly"));
+    assert!(arn.ends_with("assumed-role/logs/nightly"), "{arn}");
+    assert_eq!(sts.asked()[1].signer(), Some("S3SWEEPTESTKEY"), "asked as the role");
+
+    (access.roles, access.sts_endpoint_url) = (None, None);
+    let identity = aws::identity(&access, Timeouts::default()).await.unwrap();
+    assert_eq!(identity.caller, Caller::NotAsked, "AWS is not shown the key of another store");
+}
