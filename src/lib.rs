@@ -24,6 +24,9 @@ pub mod pattern;
 pub mod aws;
 pub mod bucket;
 
+pub mod check;
+pub mod policy;
+
 pub mod collect;
 pub mod sweep;
 

@@ -212,6 +212,8 @@ mod tests {
     #[tokio::test]
     async fn a_region_that_is_set_is_kept_and_another_one_is_followed() {
         let told = Refusal {
+            known_as: String::new(),
+            date: None,
             class: Class::Unreachable,
             code: Some("PermanentRedirect".into()),
             bucket_region: Some("ap-south-1".into()),

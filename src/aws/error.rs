@@ -9,8 +9,9 @@ use std::time::Duration;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 
+use super::advice::before_answer as before;
 use super::tls;
 use crate::failure::{self, Class};
 
@@ -36,6 +37,11 @@ pub struct Refusal {
     pub message: String,
     /// The `Retry-After` header, in seconds or as a date.
     pub retry_after: Option<Duration>,
+    /// `code`, or that of the table in [`super::advice`] for an answer without one and for none
+    /// at all.
+    pub known_as: String,
+    /// The clock of whoever answered.
+    pub date: Option<DateTime<Utc>>,
 }
 
 /// S3's error codes: the class for LIST and the one for GET. Codes that are not here are
@@ -131,38 +137,80 @@ pub fn refusal<E>(operation: Operation, error: &SdkError<E, HttpResponse>) -> Re
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    let refusal =
-        |class, message| Refusal { class, code: None, bucket_region: None, message, retry_after: None };
+    let refusal = |class, code: &str, message| Refusal {
+        class,
+        code: None,
+        bucket_region: None,
+        message,
+        retry_after: None,
+        known_as: code.to_owned(),
+        date: None,
+    };
     if let Some((class, text)) = identity_failure(error) {
-        return refusal(class, format!("no credentials: {text}"));
+        return refusal(class, before::NO_CREDENTIALS, format!("no credentials: {text}"));
     }
     let cause = std::error::Error::source(error);
     let text = cause.map_or_else(|| error.to_string(), failure::chain);
     if let Some(advice) = tls::advice(error) {
-        return refusal(Class::Unreachable, format!("no TLS connection: {text}; {advice}"));
+        let code = match connection_code(&text) {
+            before::NO_CONNECTION => before::TLS,
+            code => code,
+        };
+        return refusal(Class::Unreachable, code, format!("no TLS connection: {text}; {advice}"));
     }
     if text.contains(PROXY_REFUSED) {
         let advice = "the proxy asks for another user and password: see `proxy` or HTTPS_PROXY";
-        return refusal(Class::Unreachable, format!("no connection: {text}; {advice}"));
+        return refusal(
+            Class::Unreachable,
+            before::PROXY_REFUSED,
+            format!("no connection: {text}; {advice}"),
+        );
     }
     match error {
         SdkError::ServiceError(context) => answered(operation, context.err(), context.raw()),
-        SdkError::TimeoutError(_) => refusal(Class::Transient, format!("no answer in time: {text}")),
+        SdkError::TimeoutError(_) => {
+            refusal(Class::Transient, before::TIMEOUT, format!("no answer in time: {text}"))
+        }
         SdkError::ResponseError(context) => {
             let status = context.raw().status().as_u16();
-            refusal(Class::Transient, format!("unreadable answer (HTTP {status}): {text}"))
+            let message = format!("unreadable answer (HTTP {status}): {text}");
+            refusal(Class::Transient, &format!("HTTP {status}"), message)
         }
-        SdkError::DispatchFailure(failure) if failure.is_user() => refusal(Class::Unreachable, text),
+        SdkError::DispatchFailure(failure) if failure.is_user() => {
+            refusal(Class::Unreachable, before::BAD_REQUEST, text)
+        }
         SdkError::DispatchFailure(failure) if failure.is_timeout() => {
-            refusal(Class::Transient, format!("no answer in time: {text}"))
+            refusal(Class::Transient, before::TIMEOUT, format!("no answer in time: {text}"))
         }
-        SdkError::DispatchFailure(_) => refusal(Class::Transient, format!("no connection: {text}")),
+        SdkError::DispatchFailure(_) => {
+            refusal(Class::Transient, connection_code(&text), format!("no connection: {text}"))
+        }
         SdkError::ConstructionFailure(_) => match operation {
-            Operation::List => refusal(Class::Unreachable, text),
-            Operation::Get => refusal(Class::Object, text),
+            Operation::List => refusal(Class::Unreachable, before::BAD_REQUEST, text),
+            Operation::Get => refusal(Class::Object, before::BAD_REQUEST, text),
         },
         // the SDK may add kinds; another request does no harm and is bounded
-        _ => refusal(Class::Transient, text),
+        _ => refusal(Class::Transient, before::NO_CONNECTION, text),
+    }
+}
+
+/// Why there is no connection, as far as the texts of the connectors tell: their errors are of
+/// no public type.
+fn connection_code(text: &str) -> &'static str {
+    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if says(&["tunnel error: failed to create underlying connection: tcp"]) {
+        before::PROXY_UNREACHABLE
+    } else if says(&["proxy authorization", "tunnel error: unsuccessful"]) {
+        before::PROXY_REFUSED
+    } else if says(&["dns error", "invalid dns name", "failed to lookup address"]) {
+        before::NAME_UNKNOWN
+    } else if says(&["invalid peer certificate", "UnknownIssuer", "NotValidForName"]) {
+        before::CERTIFICATE
+    } else if says(&["corrupt message", "InvalidContentType", "received fatal alert", "peer is incompatible"])
+    {
+        before::TLS
+    } else {
+        before::NO_CONNECTION
     }
 }
 
@@ -190,6 +238,8 @@ fn answered<E: ProvideErrorMetadata>(operation: Operation, error: &E, raw: &Http
         bucket_region: region.map(str::to_owned),
         message,
         retry_after: retry_after(headers.get("retry-after"), headers.get("date")),
+        known_as: code_of(error, raw.status().as_u16()),
+        date: headers.get("date").and_then(|date| Some(DateTime::parse_from_rfc2822(date).ok()?.to_utc())),
     }
 }
 
@@ -224,6 +274,19 @@ where
                 None => text,
             }
         }
+    }
+}
+
+/// The code that the table of advice knows an answer by. S3 refuses a GET for want of
+/// kms:Decrypt with AccessDenied, and only the text tells.
+fn code_of<E: ProvideErrorMetadata>(error: &E, status: u16) -> String {
+    match error.code() {
+        Some("AccessDenied") if error.message().is_some_and(|text| text.contains("kms:")) => {
+            "KMS.AccessDenied".to_owned()
+        }
+        // the SDK's own word for a 404 without a body
+        None | Some("NotFound") => format!("HTTP {status}"),
+        Some(code) => code.to_owned(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! With `bucket/s3.rs` the only room that names the AWS SDK. The SDK's own retries of S3 requests
 //! are off: every HTTP request is one that we decided on.
 
+pub mod advice;
 mod connection;
 mod credentials;
 pub mod error;

@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
 use std::sync::Arc;
 
+use crate::aws::advice::before_answer::BAD_REQUEST;
 use crate::aws::{self, Timeouts};
 use crate::config::{Access, BucketLocation};
 use crate::failure::Class;
@@ -39,7 +40,7 @@ pub async fn open(
                 key: String::new(),
                 message: error.to_string(),
                 retry_after: None,
-                source: None,
+                answer: Some(Box::new(Answer { code: BAD_REQUEST.to_owned(), date: None })),
             }),
         },
     }
@@ -166,9 +167,18 @@ pub struct BucketError {
     pub message: String,
     /// How long the bucket asks us to wait before the next request.
     pub retry_after: Option<std::time::Duration>,
-    /// The cause below, when there is one that `message` does not tell.
-    #[source]
-    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    /// What is known about the refusal; `None` where the bucket is a directory, and for what
+    /// was found wrong in a good answer.
+    pub answer: Option<Box<Answer>>,
+}
+
+/// A refusal, for those who explain it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// S3's error code, or that of [`crate::aws::advice`] where nobody answered or without one.
+    pub code: String,
+    /// The clock of whoever answered.
+    pub date: Option<DateTime<Utc>>,
 }
 
 impl BucketError {
@@ -190,7 +200,7 @@ impl BucketError {
             key,
             message,
             retry_after: None,
-            source: None,
+            answer: None,
         }
     }
 }

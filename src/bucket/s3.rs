@@ -21,7 +21,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::stream;
 
-use super::{Body, Bucket, BucketError, GetRequest, ListPage, ListRequest, ObjectRef};
+use super::{Answer, Body, Bucket, BucketError, GetRequest, ListPage, ListRequest, ObjectRef};
 use crate::aws::Connection;
 use crate::aws::error::{Operation, Refusal, refusal};
 use crate::failure::{self, Class};
@@ -155,8 +155,9 @@ impl Bucket for S3Bucket {
         let sent = self.mended(|client| self.send_list(client, request)).await;
         let (output, date) = sent.map_err(|refusal| {
             let retry_after = refusal.retry_after;
+            let answer = Some(Box::new(Answer { code: refusal.known_as, date: refusal.date }));
             let error = BucketError::list(refusal.class, &self.name, request, refusal.message);
-            BucketError { retry_after, ..error }
+            BucketError { retry_after, answer, ..error }
         })?;
         let mut page = self.page(&output).map_err(|(class, lack)| {
             BucketError::list(class, &self.name, request, format!("the listing has {lack}"))
@@ -169,8 +170,9 @@ impl Bucket for S3Bucket {
         let sent = self.mended(|client| self.send_get(client, request)).await;
         let output = sent.map_err(|refusal| {
             let retry_after = refusal.retry_after;
+            let answer = Some(Box::new(Answer { code: refusal.known_as, date: refusal.date }));
             let error = BucketError::get(refusal.class, &self.name, request, refusal.message);
-            BucketError { retry_after, ..error }
+            BucketError { retry_after, answer, ..error }
         })?;
         // some compatible stores ignore If-Match
         if let Some(etag) = output.e_tag().map(unquoted).filter(|etag| *etag != request.if_match) {

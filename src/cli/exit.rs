@@ -137,7 +137,7 @@ mod tests {
             key: String::new(),
             message: "refused".into(),
             retry_after: None,
-            source: None,
+            answer: None,
         };
         let cases: Vec<(&str, anyhow::Error, u8)> = vec![
             ("usage", UsageError("x".into()).into(), 2),

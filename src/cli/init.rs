@@ -7,6 +7,8 @@ use anyhow::Context;
 
 use super::exit::{Exit, UsageError};
 use super::output::{note, print_lines};
+use crate::config::Config;
+use crate::policy;
 
 /// A configuration that is complete but for the places marked `CHANGE_ME`, which loading refuses
 /// with their lines.
@@ -19,19 +21,25 @@ const TEMPLATE: &str = include_str!("init.toml");
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   s3sweep init s3sweep.toml
-  s3sweep init > s3sweep.toml")]
+  s3sweep init > s3sweep.toml
+  s3sweep init --policy -c s3sweep.toml")]
 pub struct InitArgs {
     /// Write to this file instead of stdout
     pub path: Option<PathBuf>,
 
-    /// Write the IAM policies that a configuration needs (not there yet)
-    #[arg(long)]
+    /// Print the least policies that the configuration (-c) needs, as JSON
+    ///
+    /// `identity_policy` is for the identity that s3sweep runs as; `bucket_policies` and
+    /// `kms_key_policies` are for buckets of another account, such as Control Tower's log archive.
+    /// What a configuration does not tell stands as CHANGE_ME.
+    #[arg(long, conflicts_with = "path")]
     pub policy: bool,
 }
 
-pub(super) fn init(args: &InitArgs) -> anyhow::Result<Exit> {
+pub(super) fn init(args: &InitArgs, load: impl FnOnce() -> anyhow::Result<Config>) -> anyhow::Result<Exit> {
     if args.policy {
-        return Err(super::not_yet("init --policy"));
+        print_lines([serde_json::to_string_pretty(&policy::policies(&load()?))?])?;
+        return Ok(Exit::Success);
     }
     match &args.path {
         Some(path) => write_new(path)?,
@@ -54,7 +62,7 @@ fn write_new(path: &Path) -> anyhow::Result<()> {
         .and_then(|()| file.sync_all())
         .with_context(|| UsageError(format!("failed to write {}", path.display())))?;
     note(&format!(
-        "wrote {path}; replace each CHANGE_ME, then try: s3sweep preview -c {path}",
+        "wrote {path}; replace each CHANGE_ME, then try: s3sweep check -c {path}",
         path = path.display()
     ));
     Ok(())

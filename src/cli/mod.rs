@@ -60,7 +60,7 @@ Exit codes:
   5    the sink cannot take records
   130  an interrupted `once`, or a second signal
 
-Begin with `s3sweep init s3sweep.toml`, then `s3sweep preview -c s3sweep.toml`.";
+Begin with `s3sweep init s3sweep.toml`, then `s3sweep check -c s3sweep.toml`.";
 
 /// Options of all commands.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -119,12 +119,12 @@ pub async fn execute(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Once(args) => once::once(args, load(global)?, global.quiet).await,
         Command::Preview(args) => preview::preview(args, load(global)?).await,
         Command::Expand(args) => expand::expand(args),
-        Command::Check(args) => check::check(args),
+        Command::Check(args) => check::check(args, || load_quietly(global), global.verbose > 0).await,
         Command::Status(args) => status::status(args, load(global)?).await,
         Command::Marker(args) => marker::marker(args),
         Command::Quarantine(args) => quarantine::quarantine(args, || load(global)).await,
         Command::Audit(args) => audit::audit(args, load(global)?).await,
-        Command::Init(args) => init::init(args),
+        Command::Init(args) => init::init(args, || load(global)),
         Command::Config(args) => config_show::config(args, || load(global)),
         Command::Secret(args) => secret::secret(args),
         Command::Completions(args) => completions::completions(args),
@@ -134,10 +134,16 @@ pub async fn execute(cli: &Cli) -> anyhow::Result<Exit> {
 
 /// Loads the configuration, says what is odd about it, and keeps the sources asked for.
 fn load(global: &Global) -> anyhow::Result<Config> {
-    let mut config = config::load(&global.config)?;
+    let config = load_quietly(global)?;
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    Ok(config)
+}
+
+/// As [`load`], for a command that shows the warnings itself.
+fn load_quietly(global: &Global) -> anyhow::Result<Config> {
+    let mut config = config::load(&global.config)?;
     config.select(&global.source)?;
     Ok(config)
 }

@@ -304,6 +304,10 @@ pub(super) fn secret_text(
             let text = text.strip_suffix('\n').unwrap_or(&text);
             text.strip_suffix('\r').unwrap_or(text).to_owned()
         }
+        // opened before anything is checked
+        RawSecret::Age(_) | RawSecret::AgeFile(_) => {
+            return Err(table.wrong(key, value, "is encrypted and was not opened"));
+        }
     };
     if text.is_empty() {
         return Err(table.wrong(key, value, "is empty"));

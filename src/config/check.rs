@@ -38,6 +38,7 @@ pub(super) fn check(raw: &RawConfig, texts: &Texts) -> Result<Config, Vec<Proble
     let sink = keep(sink(&top, raw, texts, state_dir.as_ref()), &mut problems);
     let limits = keep(limits(&raw.limits), &mut problems);
     let instance = keep(instance(&top, raw), &mut problems);
+    let identity_file = keep(identity_file(&top, raw, texts), &mut problems);
     let mut sources = Vec::new();
     for (number, source) in raw.source.iter().enumerate() {
         let name = source.get_ref().name.as_ref().map(|name| name.get_ref().as_str());
@@ -50,13 +51,28 @@ pub(super) fn check(raw: &RawConfig, texts: &Texts) -> Result<Config, Vec<Proble
         let reason = "there is no source; add a [[source]] table with name, log_type, bucket and prefix";
         problems.push(Problem::new(0..0, "source", reason));
     }
-    match (state_dir, times, sink, limits, instance) {
-        (Some(state_dir), Some((history, close_spread)), Some(sink), Some(limits), Some(instance))
-            if problems.is_empty() =>
-        {
+    match (state_dir, times, sink, limits, instance.zip(identity_file)) {
+        (
+            Some(state_dir),
+            Some((history, close_spread)),
+            Some(sink),
+            Some(limits),
+            Some((instance, identity_file)),
+        ) if problems.is_empty() => {
             warnings.extend(overlapping_sources(&sources));
             let files = texts.files().iter().map(|file| file.path.clone()).collect();
-            Ok(Config { files, state_dir, sink, sources, history, close_spread, instance, limits, warnings })
+            Ok(Config {
+                files,
+                state_dir,
+                sink,
+                sources,
+                history,
+                close_spread,
+                instance,
+                identity_file,
+                limits,
+                warnings,
+            })
         }
         _ => Err(problems),
     }
@@ -92,6 +108,12 @@ fn forgotten_rechecks(raw: &RawConfig, sources: &[SourceConfig], history: Durati
 
 fn instance(top: &Table, raw: &RawConfig) -> Result<String, Problem> {
     Ok(top.text("instance", &raw.instance)?.unwrap_or_else(super::host_name))
+}
+
+fn identity_file(top: &Table, raw: &RawConfig, texts: &Texts) -> Result<Option<PathBuf>, Problem> {
+    let path = top.text("identity_file", &raw.identity_file)?;
+    let at = raw.identity_file.as_ref().map_or(0, |value| value.span().start);
+    Ok(path.map(|path| texts.resolve(at, &path)))
 }
 
 fn sink(

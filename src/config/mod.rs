@@ -1,7 +1,7 @@
 //! Text to [`Config`], checked and complete; the only reader of configuration and environment.
 //!
 //! ```text
-//! texts → tree (known keys, [defaults] merged) → raw (what was typed) → check → Config
+//! texts → tree (known keys, [defaults] merged) → raw (what was typed) → secret → check → Config
 //! ```
 //!
 //! Either everything is right and every setting has a value, or the error tells file, line,
@@ -19,6 +19,7 @@ mod overlap;
 mod proxy;
 mod raw;
 mod render;
+mod secret;
 mod source;
 mod table;
 mod texts;
@@ -33,6 +34,7 @@ use texts::Texts;
 pub use error::{ConfigError, Mistake, Place};
 pub use file_pattern::FilePattern;
 pub use model::*;
+pub use secret::{Reader, SecretError, create_identity, encrypt_secret};
 pub use units::{parse_duration, parse_instant};
 
 /// Loads the named files and folders (each `*.toml` in them) as one configuration; without names
@@ -52,9 +54,13 @@ pub fn parse(path: PathBuf, text: &str) -> Result<Config, ConfigError> {
 }
 
 fn from_texts(texts: &Texts) -> Result<Config, ConfigError> {
-    tree::read(texts)
-        .and_then(|raw| check::check(&raw, texts))
-        .map_err(|problems| ConfigError::Wrong(mistakes(problems, texts)))
+    let read = tree::read(texts).and_then(|mut raw| {
+        let exposed = secret::open_secrets(&mut raw, texts)?;
+        let mut config = check::check(&raw, texts)?;
+        config.warnings.extend(exposed);
+        Ok(config)
+    });
+    read.map_err(|problems| ConfigError::Wrong(mistakes(problems, texts)))
 }
 
 /// The mistakes in the order of the files. One in `[defaults]` shows in every source that takes

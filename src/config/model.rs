@@ -30,6 +30,8 @@ pub struct Config {
     pub close_spread: Duration,
     /// Name of this instance, the host name by default; the state is bound to it.
     pub instance: String,
+    /// Where the age identity lies that opens encrypted secrets, where the file tells.
+    pub identity_file: Option<PathBuf>,
     /// Bounds of memory and concurrency.
     pub limits: Limits,
     /// What is accepted but deserves a word (overlapping sources and the like).

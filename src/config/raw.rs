@@ -18,6 +18,7 @@ pub(super) struct RawConfig {
     pub history: Set<String>,
     pub close_spread: Set<String>,
     pub instance: Set<String>,
+    pub identity_file: Set<String>,
     pub sink: Set<RawSink>,
     pub limits: Set<RawLimits>,
     #[serde(default)]
@@ -260,6 +261,10 @@ pub(super) enum RawSecret {
     Env(String),
     /// The path of a file.
     File(String),
+    /// Armoured age text.
+    Age(String),
+    /// The path of a file of armoured age text.
+    AgeFile(String),
 }
 
 impl fmt::Debug for RawSecret {
@@ -268,7 +273,7 @@ impl fmt::Debug for RawSecret {
     }
 }
 
-const SECRET_FORMS: &str = "expected a text in quotes, { env = \"NAME\" } or { file = \"PATH\" }";
+const SECRET_FORMS: &str = "expected a text in quotes, { env = \"NAME\" }, { file = \"PATH\" }, { age = \"TEXT\" } or { age_file = \"PATH\" }";
 
 impl<'de> Deserialize<'de> for RawSecret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -276,7 +281,7 @@ impl<'de> Deserialize<'de> for RawSecret {
         impl<'de> Visitor<'de> for SecretVisitor {
             type Value = RawSecret;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text in quotes, { env = \"NAME\" } or { file = \"PATH\" }")
+                f.write_str("a text in quotes, { env = \"NAME\" }, { file = \"PATH\" }, { age = \"TEXT\" } or { age_file = \"PATH\" }")
             }
             fn visit_str<E: de::Error>(self, text: &str) -> Result<RawSecret, E> {
                 Ok(RawSecret::Text(text.to_owned()))
@@ -310,6 +315,8 @@ impl<'de> Deserialize<'de> for RawSecret {
                 match key.as_str() {
                     "env" => Ok(RawSecret::Env(value)),
                     "file" => Ok(RawSecret::File(value)),
+                    "age" => Ok(RawSecret::Age(value)),
+                    "age_file" => Ok(RawSecret::AgeFile(value)),
                     _ => Err(wrong()),
                 }
             }

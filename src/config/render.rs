@@ -20,6 +20,8 @@ struct Shown {
     instance: String,
     history: String,
     close_spread: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity_file: Option<String>,
     sink: ShownSink,
     limits: ShownLimits,
     source: Vec<ShownSource>,
@@ -204,6 +206,7 @@ fn shown(config: &Config) -> Shown {
         instance: config.instance.clone(),
         history: show_duration(config.history),
         close_spread: show_duration(config.close_spread),
+        identity_file: config.identity_file.as_ref().map(|path| path.display().to_string()),
         sink: shown_sink(config),
         limits: shown_limits(config),
         source: config.sources.iter().map(shown_source).collect(),

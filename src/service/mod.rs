@@ -112,16 +112,20 @@ impl Source {
         &self,
         limits: &Limits,
     ) -> Result<(Arc<dyn Bucket>, Arc<RequestCounts>), BucketError> {
-        let timeouts = Timeouts {
-            connect: limits.connect_timeout,
-            first_byte: limits.first_byte_timeout,
-            // the client watches bodies too, and must not be the stricter one
-            stalled: limits.stall_timeout,
-        };
-        let open = || bucket::open(&self.config.bucket, &self.config.access, timeouts);
+        let open = || bucket::open(&self.config.bucket, &self.config.access, timeouts(limits));
         let bucket = self.bucket.get_or_try_init(open).await?.clone();
         let counts = Arc::new(RequestCounts::default());
         Ok((Arc::new(Metered::new(bucket, counts.clone())), counts))
+    }
+}
+
+/// The time-outs of requests by the limits.
+pub fn timeouts(limits: &Limits) -> Timeouts {
+    Timeouts {
+        connect: limits.connect_timeout,
+        first_byte: limits.first_byte_timeout,
+        // the client watches bodies too, and must not be the stricter one
+        stalled: limits.stall_timeout,
     }
 }
 

@@ -13,7 +13,7 @@ use tracing::warn;
 use super::plan::ClosingRule;
 use super::{SweepError, Sweeper, open};
 use crate::bucket::{ListPage, ListRequest};
-use crate::pattern::{Dates, Discovery, FolderQuery, Leaf, PrefixTime};
+use crate::pattern::{Dates, Discovery, FolderQuery, Leaf, PrefixPattern, PrefixTime};
 use crate::state::{Change, LeafRecord, Marker, SourceRecord};
 
 /// What a discovery found.
@@ -108,29 +108,14 @@ impl Sweeper {
 
     /// Walks the wildcards left of the first date, folder by folder, in parallel.
     async fn discover(&self) -> Result<Discovered, SweepError> {
-        let mut found = Discovered::default();
-        let mut waiting = Vec::new();
-        sort_in(self.config.pattern.discovery(), &mut found.leaves, &mut waiting);
-        let mut asking = FuturesUnordered::new();
-        loop {
-            while asking.len() < self.limits.list_concurrency
-                && let Some(query) = waiting.pop()
-            {
-                asking.push(self.folders(query));
-            }
-            match asking.next().await {
-                Some(Ok(discoveries)) => {
-                    for discovery in discoveries {
-                        sort_in(discovery, &mut found.leaves, &mut waiting);
-                    }
-                }
-                Some(Err(SweepError::Stopped)) => return Err(SweepError::Stopped),
-                Some(Err(error)) => found.failures.push(error),
-                None => break,
-            }
+        let concurrency = self.limits.list_concurrency;
+        let (leaves, failures) =
+            discover_leaves(&self.config.pattern, concurrency, |query| self.folders(query)).await;
+        // once stopped, every question still waiting is answered so at once
+        if failures.iter().any(|failure| matches!(failure, SweepError::Stopped)) {
+            return Err(SweepError::Stopped);
         }
-        found.leaves.sort_by(|one, other| one.head().cmp(other.head()));
-        Ok(found)
+        Ok(Discovered { leaves, failures })
     }
 
     async fn folders(&self, query: FolderQuery) -> Result<Vec<Discovery>, SweepError> {
@@ -187,6 +172,37 @@ impl Sweeper {
             request.token = page.next;
         }
     }
+}
+
+/// The leaves of a pattern in byte order, as far as `folders` finds them, and its failures.
+/// `folders` lists the folders that a query asks for, and is called `concurrency` times at once.
+pub async fn discover_leaves<E, F>(
+    pattern: &PrefixPattern,
+    concurrency: usize,
+    folders: impl Fn(FolderQuery) -> F,
+) -> (Vec<Leaf>, Vec<E>)
+where
+    F: Future<Output = Result<Vec<Discovery>, E>>,
+{
+    let (mut leaves, mut failures, mut waiting) = (Vec::new(), Vec::new(), Vec::new());
+    sort_in(pattern.discovery(), &mut leaves, &mut waiting);
+    let mut asking = FuturesUnordered::new();
+    loop {
+        while asking.len() < concurrency
+            && let Some(query) = waiting.pop()
+        {
+            asking.push(folders(query));
+        }
+        match asking.next().await {
+            Some(Ok(discoveries)) => {
+                discoveries.into_iter().for_each(|found| sort_in(found, &mut leaves, &mut waiting));
+            }
+            Some(Err(error)) => failures.push(error),
+            None => break,
+        }
+    }
+    leaves.sort_by(|one, other| one.head().cmp(other.head()));
+    (leaves, failures)
 }
 
 fn sort_in(discovery: Discovery, leaves: &mut Vec<Leaf>, waiting: &mut Vec<FolderQuery>) {

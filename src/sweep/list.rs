@@ -221,7 +221,7 @@ impl Sweeper {
                  ordered listings cannot be swept"
             ),
             retry_after: None,
-            source: None,
+            answer: None,
         }
     }
 

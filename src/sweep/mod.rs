@@ -5,7 +5,7 @@
 //! only then moves floors and closes prefixes. What fails stays named; nothing is stepped over.
 
 pub mod audit;
-mod discover;
+pub mod discover;
 mod list;
 pub mod mend;
 pub(crate) mod open;

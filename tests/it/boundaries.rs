@@ -15,7 +15,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cli", &["*"]),
     ("service", &["*"]),
     // the words of encoders and filters, and what they mean, are theirs
-    ("config", &["layout", "pattern", "record", "encode", "filter"]),
+    ("config", &["layout", "pattern", "record", "encode", "filter", "failure"]),
+    // read-only users of the rooms below
+    ("check", &["aws", "bucket", "clock", "config", "failure", "layout", "pattern", "policy", "sweep"]),
+    ("policy", &["config", "pattern"]),
     // sweep → collect, commit → {bucket, decode, encode, sink, state} → leaves
     (
         "sweep",
@@ -111,6 +114,7 @@ const OUTSIDE: &[(&[&str], &[&str])] = &[
     (&["std::env::", "env::var", "env::vars"], &["config/", "failpoint.rs"]),
     (&["Utc::now", "Local::now", "SystemTime::now"], &["clock.rs"]),
     (&["toml::"], &["config/"]),
+    (&["age::x25519", "age::Decryptor", "age::encrypt"], &["config/secret.rs"]),
     (&["clap::", "anyhow::"], &["cli/", "main.rs"]),
     (&["async_compression::", "GzipDecoder"], &["decode/inflate.rs"]),
     (&["process::exit"], &["service/signals.rs"]),

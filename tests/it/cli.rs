@@ -88,7 +88,6 @@ fn usage_errors_exit_with_2_and_write_nothing_to_stdout() {
         ("expand from alone", &["expand", "x", "--from", "2026-01-02"], "--to"),
         ("expand at and from", &["expand", "x", "--at", "2026-01-02", "--from", "2026-01-02"], "--at"),
         ("expand another type", &["expand", "x", "--log-type", "cloudtrial"], "cloudtrail"),
-        ("check", &["check"], "not there yet"),
         ("marker", &["marker", "list"], "not there yet"),
         (
             "audit backwards",
@@ -98,13 +97,12 @@ fn usage_errors_exit_with_2_and_write_nothing_to_stdout() {
         ("audit without a time", &["audit", "-c", &good], "--from"),
         ("no duration", &["audit", "--from", "2026-01-01", "--to", "2026-01-02", "--max-gap", "soon"], "30M"),
         ("config schema", &["config", "schema"], "not there yet"),
-        ("secret", &["secret", "encrypt"], "not there yet"),
         ("completions", &["completions", "bash"], "not there yet"),
         ("man", &["man"], "not there yet"),
-        ("policy", &["init", "--policy"], "not there yet"),
         ("retry nothing", &["quarantine", "retry"], "KEY"),
         ("drop without a reason", &["quarantine", "drop", "key"], "--reason"),
         ("drop with an empty reason", &["quarantine", "drop", "--reason", "", "key"], "--reason"),
+        ("policy without a configuration", &["init", "--policy", "-c", "/nonexistent"], "/nonexistent"),
     ];
     for (case, args, fragment) in cases {
         let output = run(args);

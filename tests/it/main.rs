@@ -8,6 +8,7 @@ mod audit;
 mod boundaries;
 mod bucket_contract;
 mod cef;
+mod check;
 mod cli;
 mod codec;
 mod config;

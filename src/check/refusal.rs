@@ -1,0 +1,119 @@
+//! A refused request as a line: what it means, what to do, and the statement that is missing.
+
+use serde_json::Value;
+
+use super::{Fault, Line, Status};
+use crate::aws::advice::{Advice, Stage, advice, before_answer};
+use crate::bucket::BucketError;
+use crate::config::SourceConfig;
+use crate::failure::{self, Class};
+use crate::policy;
+
+/// Where an operator looks when the table does not know a code.
+const UNKNOWN: &str =
+    "Look the code up in S3's list of error responses, and ask the store's operator with the request id.";
+
+/// What is known about a refusal.
+pub(super) fn known(error: &BucketError) -> Option<&'static Advice> {
+    code_of(error).and_then(advice)
+}
+
+/// How far the request came; `None` for what the table does not know.
+pub(super) fn stage(error: &BucketError) -> Option<Stage> {
+    known(error).map(|advice| advice.stage)
+}
+
+/// The code of the answer, or of what stood in its place.
+pub(super) fn code_of(error: &BucketError) -> Option<&str> {
+    error.answer.as_ref().map(|answer| answer.code.as_str())
+}
+
+/// Whether anything was sent at all.
+pub(super) fn was_sent(error: &BucketError) -> bool {
+    !matches!(code_of(error), None | Some(before_answer::NO_CREDENTIALS | before_answer::BAD_REQUEST))
+}
+
+/// The line of a request that failed.
+pub(super) fn line(check: &'static str, source: &SourceConfig, error: &BucketError) -> Line {
+    let known = known(error);
+    let text = failure::chain(error);
+    let (detail, next) = match known {
+        Some(advice) => (format!("{text}. {}", advice.meaning), advice.next),
+        None if error.class == Class::Transient => (text, "Run the check again; s3sweep itself tries again."),
+        None => (text, UNKNOWN),
+    };
+    let check = known.map_or(check, |advice| named(check, advice.stage));
+    let statement = known.and_then(|advice| missing(advice, source, error));
+    let detail = match &statement {
+        Some(statement) => {
+            format!("{detail} Missing action: {}.", statement["Action"].as_str().unwrap_or("?"))
+        }
+        None => detail,
+    };
+    // objects come and go, and archived ones are kept as failed by name
+    let status = match error.class {
+        Class::Archived | Class::Gone | Class::Replaced => Status::Warning,
+        Class::Transient | Class::Content | Class::Object | Class::Unreachable => Status::Failed,
+    };
+    Line {
+        code: code_of(error).map(str::to_owned),
+        statement,
+        ..Line::new(check, status, Fault::Source, detail).next(next)
+    }
+}
+
+/// What the line is called: the stage, or the request where that says more.
+fn named(check: &'static str, stage: Stage) -> &'static str {
+    match stage {
+        Stage::Permission | Stage::Object | Stage::Load => check,
+        Stage::Dns
+        | Stage::Proxy
+        | Stage::Connection
+        | Stage::Tls
+        | Stage::Credentials
+        | Stage::Clock
+        | Stage::Bucket
+        | Stage::Kms => stage.word(),
+    }
+}
+
+/// The statement that would allow what was refused.
+fn missing(advice: &Advice, source: &SourceConfig, error: &BucketError) -> Option<Value> {
+    let region = source.access.region.as_deref().unwrap_or("us-east-1");
+    match (advice.code, error.operation) {
+        ("AccessDenied", "GET") => Some(policy::get_statement(&error.bucket, region, &source.pattern)),
+        ("AccessDenied", _) => Some(policy::list_statement(&error.bucket, region, &source.pattern)),
+        ("KMS.AccessDenied", _) => Some(policy::decrypt_statement(key_arn(&error.message), region)),
+        _ => None,
+    }
+}
+
+/// The key that S3 names in its refusal.
+fn key_arn(message: &str) -> Option<&str> {
+    let at = message.find("arn:aws").filter(|at| message[*at..].contains(":kms:"))?;
+    let mut words = message[at..].split(|letter: char| letter.is_whitespace() || "\",;()'".contains(letter));
+    words.find(|word| word.contains(":kms:"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_is_taken_from_the_refusal() {
+        let arn = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab";
+        for (text, want) in [
+            (
+                format!(
+                    "User: arn:aws:iam::111122223333:user/s is not authorized to perform: kms:Decrypt on resource: {arn} because"
+                ),
+                Some(arn),
+            ),
+            (format!("on resource: \"{arn}\""), Some(arn)),
+            ("kms:Decrypt is not allowed".to_owned(), None),
+            ("User: arn:aws:iam::111122223333:user/s".to_owned(), None),
+        ] {
+            assert_eq!(key_arn(&text), want, "{text}");
+        }
+    }
+}
