@@ -27,6 +27,8 @@ pub mod bucket;
 pub mod collect;
 pub mod sweep;
 
+pub mod marker;
+
 pub mod decode;
 pub mod encode;
 pub mod filter;

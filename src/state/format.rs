@@ -35,6 +35,9 @@ pub const QUARANTINE: u8 = b'q';
 /// A history file, by name.
 pub const HISTORY: u8 = b'h';
 
+/// A paused source, by name: it outlives generations.
+pub const PAUSED: u8 = b'w';
+
 /// The kinds that belong to one generation of a source.
 pub const GENERATION_TAGS: [u8; 7] = [LEAF, MARKER, ENTRY, FAILED, PROGRESS, CLEANUP, RECHECK];
 
@@ -51,6 +54,11 @@ pub fn meta_key(name: &str) -> Vec<u8> {
 /// Key of a source.
 pub fn source_key(name: &str) -> Vec<u8> {
     [&[SOURCE], name.as_bytes()].concat()
+}
+
+/// Key of the pause of a source.
+pub fn paused_key(name: &str) -> Vec<u8> {
+    [&[PAUSED], name.as_bytes()].concat()
 }
 
 /// Key of something of a source that has a name.
@@ -172,6 +180,7 @@ pub fn encode(change: &Change) -> (Vec<u8>, Option<Vec<u8>>) {
     match change {
         Change::PutSource(name, record) => (source_key(name), Some(json(record))),
         Change::PutLeaf(source, head, record) => (named_key(LEAF, *source, head), Some(json(record))),
+        Change::DeleteLeaf(source, head) => (named_key(LEAF, *source, head), None),
         Change::PutMarker(source, head, time, marker) => {
             (timed_key(MARKER, *source, head, *time), Some(json(marker)))
         }
@@ -195,6 +204,8 @@ pub fn encode(change: &Change) -> (Vec<u8>, Option<Vec<u8>>) {
         Change::DeleteHistory(file) => ([&[HISTORY], file.as_bytes()].concat(), None),
         Change::PutCleanup(source, head, time) => (timed_key(CLEANUP, *source, head, *time), Some(vec![])),
         Change::DeleteCleanup(source, head, time) => (timed_key(CLEANUP, *source, head, *time), None),
+        Change::PutPaused(name, since) => (paused_key(name), Some(json(since))),
+        Change::DeletePaused(name) => (paused_key(name), None),
         Change::DeleteStale(key) => (key.clone(), None),
     }
 }
@@ -289,6 +300,7 @@ pub fn check(key: &[u8], value: &[u8]) -> Result<(), StateError> {
         }
         Some(&QUARANTINE) => decode_json::<Quarantined>(value).map(drop),
         Some(&HISTORY) => number(),
+        Some(&PAUSED) => decode_json::<DateTime<Utc>>(value).map(drop),
         Some(_) | None => Ok(()),
     }
 }

@@ -50,6 +50,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "retry",
         ],
     ),
+    // markers moved by hand: plans over the state, carried out by the committer
+    ("marker", &["commit", "state", "pattern"]),
     ("commit", &["sink", "state", "pattern", "failpoint", "failure", "retry"]),
     ("bucket", &["aws", "failure"]),
     ("aws", &["failure"]),
