@@ -92,7 +92,7 @@ const KNOWN: &[(&str, &str)] = &[
 
 /// Words of the outside, and the files (or folders) that may name them.
 const OUTSIDE: &[(&[&str], &[&str])] = &[
-    (&["sled::"], &["state/disk.rs"]),
+    (&["sled::"], &["state/database.rs"]),
     (
         &[
             "aws_config::",
