@@ -334,6 +334,7 @@ fn collector(
         committer,
         clock: Arc::new(FixedClock(now())),
         gets: Arc::new(Semaphore::new(limits.get_concurrency)),
+        windows: s3sweep::collect::windows(4),
         stop,
     }
 }

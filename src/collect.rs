@@ -18,8 +18,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use crate::bucket::{Bucket, BucketError, ObjectRef};
+use crate::buffers::Buffers;
 use crate::clock::Clock;
-use crate::commit::{Chunk, CommitError, CommitHandle, ObjectId};
+use crate::commit::{CHUNK, Chunk, CommitError, CommitHandle, ObjectId};
 use crate::decode::inflate::{self, FileType, InflateError, InflateLimits};
 use crate::decode::{self, DecodeSettings, Decoder, Step};
 use crate::encode::{Encoder, Origin};
@@ -38,12 +39,6 @@ const MAX_GETS: u32 = 4;
 const MAX_DAMAGED_GETS: u32 = 2;
 /// Inflated bytes looked at together; measured best among 64 KiB to 1 MiB.
 const WINDOW: usize = 128 * 1024;
-/// The window of the smallest objects.
-const SMALL_WINDOW: usize = 8 * 1024;
-/// Inflated bytes to expect of a stored byte, in windows of small objects.
-const USUAL_RATIO: u64 = 16;
-/// Encoded bytes handed over together.
-const CHUNK: usize = 128 * 1024;
 
 /// What a collector needs to know of its source.
 #[derive(Clone, Debug)]
@@ -71,6 +66,11 @@ pub struct CollectSettings {
     pub object_timeout: Duration,
 }
 
+/// A stock of windows for so many objects at a time.
+pub fn windows(objects: usize) -> Buffers {
+    Buffers::new(WINDOW, objects)
+}
+
 /// Collects the objects of one source.
 pub struct Collector {
     /// What it needs to know.
@@ -85,6 +85,8 @@ pub struct Collector {
     pub clock: Arc<dyn Clock>,
     /// GETs under way at once, for the whole instance.
     pub gets: Arc<Semaphore>,
+    /// Windows that are used again, from [`windows`].
+    pub windows: Buffers,
     /// Cancelled when collection is to end at the next window.
     pub stop: CancellationToken,
 }
@@ -330,7 +332,7 @@ impl Run<'_> {
             let reason = format!("log type {} has no decoder in this version", settings.log_type.word());
             Interrupt::Failure(Failure::new(Class::Object, reason), None)
         })?;
-        let mut window = Window::for_object(self.object.size);
+        let mut window = Window::new(&self.collector.windows);
         let mut at = Place::default();
         let resume = self.progress.clone();
         loop {
@@ -438,6 +440,9 @@ impl Run<'_> {
             ordinal,
             write_time: self.write_time,
         };
+        if self.records.capacity() == 0 {
+            self.records = self.collector.committer.buffer();
+        }
         self.collector.encoder.encode(record, &origin, &mut self.records);
     }
 
@@ -447,12 +452,10 @@ impl Run<'_> {
         }
         failpoint::hit("after-decode");
         self.work.written += self.records.len() as u64;
-        // after a whole chunk comes another one, most likely, of about its length
-        let room = if self.records.len() < CHUNK { 0 } else { self.records.len() + CHUNK / 8 };
         self.progress.unfinished = self.may_be_unfinished();
         let chunk = Chunk {
             object: ObjectId { source: self.collector.settings.source, key: self.object.key.clone() },
-            records: std::mem::replace(&mut self.records, Vec::with_capacity(room)),
+            records: std::mem::take(&mut self.records),
             dead_letters: std::mem::take(&mut self.dead_letters),
             progress: self.progress.clone(),
         };
@@ -532,13 +535,15 @@ struct Window {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
+    /// Where the buffer goes back to.
+    stock: Buffers,
 }
 
 impl Window {
-    /// A window for an object of so many stored bytes.
-    fn for_object(size: u64) -> Self {
-        let expected = usize::try_from(size.saturating_mul(USUAL_RATIO)).unwrap_or(WINDOW);
-        Window { buffer: vec![0; expected.clamp(SMALL_WINDOW, WINDOW)], start: 0, end: 0 }
+    fn new(stock: &Buffers) -> Self {
+        let mut buffer = stock.take();
+        buffer.resize(WINDOW, 0);
+        Window { buffer, start: 0, end: 0, stock: stock.clone() }
     }
 
     fn bytes(&self) -> &[u8] {
@@ -563,6 +568,12 @@ impl Window {
         let read = reader.read(&mut self.buffer[self.end..]).await?;
         self.end += read;
         Ok(read)
+    }
+}
+
+impl Drop for Window {
+    fn drop(&mut self) {
+        self.stock.give(std::mem::take(&mut self.buffer));
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use crate::buffers::Buffers;
 use crate::failpoint;
 use crate::failure;
 use crate::pattern::{Leaf, PrefixTime};
@@ -35,6 +36,8 @@ const QUEUE: usize = 256;
 const GROUP_WAITING: usize = 32;
 /// With answers waiting, a group is due when nothing more came for this long.
 const LULL: Duration = Duration::from_millis(10);
+/// Encoded bytes handed over together.
+pub const CHUNK: usize = 128 * 1024;
 /// Ledger entries deleted per batch.
 const CLEANUP_BATCH: usize = 150;
 
@@ -141,13 +144,22 @@ pub struct CommitHandle {
     sender: mpsc::Sender<Message>,
     buffer: Arc<Semaphore>,
     buffer_bytes: usize,
+    chunks: Buffers,
 }
 
 impl CommitHandle {
+    /// An empty buffer for the records of a chunk, with room for somewhat more than [`CHUNK`].
+    pub fn buffer(&self) -> Vec<u8> {
+        let mut buffer = self.chunks.take();
+        buffer.clear();
+        buffer
+    }
+
     /// Hands over records; waits while the buffer is full. Not cancel safe in the middle of an
     /// object: a dropped future may or may not have handed them over.
     pub async fn write(&self, chunk: Chunk) -> Result<(), CommitError> {
-        let bytes = (chunk.records.len() + chunk.dead_letters.len()).clamp(1, self.buffer_bytes);
+        // what the buffers take up, not what is in them
+        let bytes = (chunk.records.capacity() + chunk.dead_letters.capacity()).clamp(1, self.buffer_bytes);
         let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
         let permit =
             self.buffer.clone().acquire_many_owned(permits).await.map_err(|_| CommitError::Stopped)?;
@@ -230,6 +242,7 @@ pub struct Committer {
     settings: CommitSettings,
     group: Group,
     with_progress: HashSet<ObjectId>,
+    chunks: Buffers,
     stop: CancellationToken,
 }
 
@@ -285,10 +298,12 @@ impl Committer {
             durable.state.apply(&Batch(changes))?;
         }
         let (sender, receiver) = mpsc::channel(QUEUE);
+        let chunks = Buffers::new(CHUNK + CHUNK / 8, settings.buffer_bytes / CHUNK);
         let handle = CommitHandle {
             sender,
             buffer: Arc::new(Semaphore::new(settings.buffer_bytes)),
             buffer_bytes: settings.buffer_bytes,
+            chunks: chunks.clone(),
         };
         let committer = Committer {
             durable: Some(durable),
@@ -298,6 +313,7 @@ impl Committer {
             settings,
             group: Group::default(),
             with_progress: HashSet::new(),
+            chunks,
             stop,
         };
         Ok((committer, handle))
@@ -425,7 +441,7 @@ impl Committer {
         let group = std::mem::take(&mut self.group);
         let records = Arc::new(group.records);
         if !records.is_empty() || !group.dead_letters.is_empty() || finish || segment_due {
-            self.commit_sink(records, Arc::new(group.dead_letters), finish).await?;
+            self.commit_sink(records.clone(), Arc::new(group.dead_letters), finish).await?;
             failpoint::hit("after-fsync-before-state");
         }
         let mut changes = group.changes;
@@ -439,6 +455,7 @@ impl Committer {
         if self.position.as_ref().is_some_and(|position| position.sealed) {
             self.seal().await?;
         }
+        Arc::into_inner(records).into_iter().flatten().for_each(|records| self.chunks.give(records));
         drop(group.permits);
         group.answers.into_iter().for_each(|answer| reply(answer, ()));
         Ok(())

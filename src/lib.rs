@@ -38,6 +38,7 @@ pub mod commit;
 pub mod sink;
 pub mod state;
 
+pub mod buffers;
 pub mod clock;
 pub mod failpoint;
 pub mod failure;

@@ -12,7 +12,7 @@ use s3sweep::state::format::{ENTRY, MARKER, decode_entry, decode_json, encode, h
 use s3sweep::state::format::{name_after, timed_key};
 use s3sweep::state::history::{self, HistoryEntry, HistoryHeader};
 use s3sweep::state::{
-    Change, FailedObject, LeafRecord, Marker, Progress, Quarantined, SourceKey, SourceRecord, sidecar,
+    Change, FailedObject, LeafRecord, Marker, Progress, Quarantined, SourceKey, SourceRecord, packed, sidecar,
 };
 
 /// A history file like any other.
@@ -38,7 +38,16 @@ fn check_values(data: &[u8]) {
     let source = SourceKey { id: 7, generation: 2 };
     if let Ok(entry) = decode_entry(data) {
         let (key, value) = encode(&Change::PutEntry(source, "k".to_owned(), entry));
-        assert_eq!((key[0], value.as_deref()), (ENTRY, Some(data)), "an entry has one form");
+        let value = value.expect("it puts");
+        assert_eq!((key[0], decode_entry(&value).ok()), (ENTRY, decode_entry(data).ok()));
+        if data[0] > 1 {
+            assert_eq!(value, data, "an entry has one form since version 2");
+        }
+    }
+    if let Ok(items) = packed::unpack(b"e1", data).collect::<Result<Vec<_>, _>>() {
+        let mut packer = packed::Packer::new(b"e1");
+        items.iter().for_each(|(key, value)| packer.push(key, value.as_deref()));
+        assert_eq!(packer.finish(), data, "packed entries have one form");
     }
     if let Ok(name) = name_after(data, 9) {
         assert_eq!(data.get(9..).unwrap_or_default(), name.as_bytes());

@@ -122,6 +122,7 @@ impl Rig {
             committer: bench.handle.clone(),
             clock: Arc::new(FixedClock(DateTime::UNIX_EPOCH)),
             gets: Arc::new(Semaphore::new(1)),
+            windows: crate::collect::windows(4),
             stop: CancellationToken::new(),
         };
         Rig { bench, memory, faulty, object, collector }

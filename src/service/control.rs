@@ -7,6 +7,8 @@
 //! | `hold` | no sweep of these sources begins until the connection ends |
 //! | `marker` | changes markers between two sweeps |
 //! | `sweep` | sweeps now, pauses, resumes |
+//!
+//! `quarantine retry`, `quarantine drop` and `audit --repair` get their requests here.
 
 use serde::{Deserialize, Serialize};
 use tracing::info;

@@ -21,8 +21,9 @@ use tracing::{info, warn};
 use crate::aws::Timeouts;
 use crate::bucket::metered::{Metered, RequestCounts};
 use crate::bucket::{self, Bucket, BucketError};
+use crate::buffers::Buffers;
 use crate::clock::{Clock, SystemClock};
-use crate::collect::{CollectSettings, Collector};
+use crate::collect::{self, CollectSettings, Collector};
 use crate::commit::{CommitError, CommitHandle, CommitSettings, Committer, Durable};
 use crate::config::{self, Config, FileType, FreeForm, Limits, SinkConfig, SinkType, SourceConfig};
 use crate::decode::DecodeSettings;
@@ -131,6 +132,7 @@ pub struct Instance {
     handle: CommitHandle,
     committer: JoinSet<Result<(), CommitError>>,
     limits: Arc<SweepLimits>,
+    windows: Buffers,
     clock: Arc<dyn Clock>,
     stop: CancellationToken,
 }
@@ -167,6 +169,7 @@ impl Instance {
         let (state, committer, handle) = opening.await.map_err(|_| CommitError::Stopped)??;
         Ok(Instance {
             limits: Arc::new(SweepLimits::new(&config.limits)),
+            windows: collect::windows(config.limits.get_concurrency),
             committer: JoinSet::from_iter([committer.run()]),
             config,
             state,
@@ -247,6 +250,7 @@ impl Instance {
             committer: self.handle.clone(),
             clock: self.clock.clone(),
             gets: self.limits.gets.clone(),
+            windows: self.windows.clone(),
             stop,
         }
     }

@@ -1,36 +1,25 @@
-//! State on disk, in sled. The only file that names sled.
-//!
-//! sled's `flush` writes neither the file's size nor the disk's cache: after a power cut most
-//! databases that were only flushed were empty or could not be opened. So each batch is followed
-//! by a `sync_data` of our own on sled's file, and by the sidecar, which tells an emptied or
-//! older database from a good one.
+//! State on disk: the database, and the sidecar, which tells an emptied or older database from a
+//! good one. Each batch is durable in the database before the sidecar tells of it.
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use tracing::{info, warn};
+use tracing::{debug, warn};
 
+use super::database::{Database, await_release, build};
+use super::ledger::Operation;
 use super::lock::{LockError, StateLock};
+use super::packed::Changes;
 use super::rebuild::{self, KnownSource, Rebuilt};
 use super::sidecar::{self, Sidecar, SidecarError, SidecarIdentity, SidecarSource};
-use super::{Batch, Change, Pair, SourceKey, SourceRecord, State, StateError, format, history, swap};
+use super::{
+    Batch, Change, MAX_BATCH, Pair, SourceKey, SourceRecord, State, StateError, format, history, swap,
+};
 use crate::failpoint;
 
-/// sled's cache; its whole footprint is about twice this.
-const CACHE_BYTES: u64 = 16 * 1024 * 1024;
-/// How often sled's own thread syncs and collects garbage; without it memory is never returned.
-const FLUSH_EVERY_MS: u64 = 200;
-
-/// How often and how long sled's own lock is waited for.
-const LOCK_TRIES: u32 = 300;
-const LOCK_WAIT: Duration = Duration::from_millis(10);
-
-/// Pairs written per batch where a database is made anew; larger ones make sled's memory run away.
-const BUILD_BATCH: usize = 200;
 /// Leaves named in the warning of a rebuild; the rest is counted.
 const NAMED: usize = 50;
 
@@ -39,27 +28,28 @@ const INSTANCE: &str = "instance";
 
 /// The state of one instance in its directory.
 pub struct DiskState {
-    db: sled::Db,
-    file: File,
+    database: RwLock<Database>,
     dir: PathBuf,
+    overgrown: Overgrown,
+    /// Not written anew below this size: at half of it there was no room for a new file.
+    too_large_from: AtomicU64,
     sidecar: Mutex<Sidecar>,
-    lock: Arc<StateLock>,
+    _lock: Arc<StateLock>,
 }
 
-/// When a database is written anew at start.
+/// When a database is written anew.
 #[derive(Clone, Copy, Debug)]
 struct Overgrown {
-    /// The file is more than this many times its live data.
-    factor: u64,
+    /// The file has more than this many hundredths of its live data.
+    percent: u64,
     /// And has more bytes than this.
     bytes: u64,
 }
 
-/// Measured by `a_month_of_closings` with 10,000 and with 100,000 keys a day, closed daily: the
-/// file is 5 to 8 times the live data when it is new, 12 to 14 times from the second day on, and
-/// stays there. Beyond 20 times it is the remains of a larger ledger, as a first sweep of years
-/// leaves it. A file of less than 64 MiB is not worth the writing.
-const OVERGROWN: Overgrown = Overgrown { factor: 20, bytes: 64 * 1024 * 1024 };
+/// So the file stays under 3 times its live data, or under 4 MiB, eight of sled's segments: it is
+/// looked at after each fold, and grows by 1 to 2 MiB until the next one. A new file is 1.7 to 2
+/// times its live data. `benches/state.rs` measures it over a month.
+const OVERGROWN: Overgrown = Overgrown { percent: 250, bytes: 2 * 1024 * 1024 };
 
 impl DiskState {
     /// Whether `dir` holds a state at all.
@@ -85,7 +75,10 @@ impl DiskState {
         let lock = Arc::new(StateLock::acquire(dir)?);
         recover(dir)?;
         let state = Self::open_locked(dir, instance, adopt, sidecar::read(dir)?, &lock)?;
-        if state.is_overgrown(overgrown)? { state.rewritten(instance) } else { Ok(state) }
+        state.pack_plain_entries()?;
+        let state = DiskState { overgrown, ..state };
+        state.rewrite_when_overgrown(&mut state.database_mut())?;
+        Ok(state)
     }
 
     /// Makes the state of `instance` in `dir` anew from what sidecar, history and the configured
@@ -111,7 +104,7 @@ impl DiskState {
             Err(other) => return Err(other.into()),
         };
         let opened = Self::open_locked(dir, instance, adopt, sidecar.clone(), &lock).and_then(|state| {
-            state.verify()?;
+            state.database().verify()?;
             Ok(state)
         });
         let what = match (opened, bad_sidecar) {
@@ -139,10 +132,14 @@ impl DiskState {
         sidecar: Option<Sidecar>,
         lock: &Arc<StateLock>,
     ) -> Result<Self, StateError> {
-        let (db, file) = open_files(&swap::live(dir))?;
-        let blank = Sidecar::new(instance.to_owned());
-        let mut state =
-            DiskState { db, file, dir: dir.to_owned(), sidecar: Mutex::new(blank), lock: lock.clone() };
+        let mut state = DiskState {
+            database: RwLock::new(Database::open(dir)?),
+            dir: dir.to_owned(),
+            overgrown: OVERGROWN,
+            too_large_from: AtomicU64::new(0),
+            sidecar: Mutex::new(Sidecar::new(instance.to_owned())),
+            _lock: lock.clone(),
+        };
         state.check(sidecar, instance, adopt)?;
         state.sync_folders()?;
         Ok(state)
@@ -168,7 +165,7 @@ impl DiskState {
                 keep_copy(&path, &aside)?;
             }
         }
-        for forgotten in rebuild::forget_rechecks(&self, &changes)?.chunks(BUILD_BATCH) {
+        for forgotten in rebuild::forget_rechecks(&self, &changes)?.chunks(MAX_BATCH / 2) {
             self.apply(&Batch(forgotten.to_vec()))?;
         }
         self.apply(&Batch(changes))?;
@@ -192,13 +189,10 @@ impl DiskState {
         }
         // one ahead of the sidecar: what was there cannot be taken for this one
         let sequence = sidecar.map_or(0, |sidecar| sidecar.sequence) + 1;
-        let own = [
-            (format::meta_key(SEQUENCE), format::json(&sequence)),
-            (format::meta_key(INSTANCE), format::json(&instance)),
-        ];
         let changes = rebuilt.changes.iter().map(format::encode);
-        let pairs = changes.filter_map(|(key, value)| Some((key, value?))).chain(own).map(Ok);
-        build(dir, pairs)?;
+        let pairs =
+            changes.filter_map(|(key, value)| Some((key, value?))).chain(own(sequence, instance)).map(Ok);
+        build(dir, std::iter::empty(), pairs)?;
         swap::complete(dir)
             .and_then(|()| await_release(&swap::live(dir)))
             .and_then(|()| swap::set_aside(dir, &aside))
@@ -211,61 +205,61 @@ impl DiskState {
         Ok(state)
     }
 
-    /// Reads everything once: sled finds damage only where it looks.
-    fn verify(&self) -> Result<(), StateError> {
-        let read = || -> Result<(), StateError> {
-            for pair in self.db.iter() {
-                let (key, value) = pair.map_err(|error| self.failed("read", error))?;
-                format::check(&key, &value)?;
+    fn database(&self) -> RwLockReadGuard<'_, Database> {
+        // A panic elsewhere leaves the database as it is on disk, or without what is only noted.
+        self.database.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn database_mut(&self) -> RwLockWriteGuard<'_, Database> {
+        self.database.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ledger entries of versions that kept each in a pair of its own. The sidecar of this version
+    /// comes first: from then on those versions refuse the state.
+    fn pack_plain_entries(&self) -> Result<(), StateError> {
+        let mut database = self.database_mut();
+        if !database.has_plain_entries()? {
+            return Ok(());
+        }
+        {
+            let sidecar = self.sidecar.lock().unwrap_or_else(PoisonError::into_inner);
+            sidecar::write(&self.dir, &sidecar)?;
+        }
+        database.pack_plain_entries()
+    }
+
+    /// Exchanges a database whose file is far larger than what lives in it. Where there is no room
+    /// for a new file, the old one goes on until it has doubled.
+    fn rewrite_when_overgrown(&self, database: &mut Database) -> Result<(), StateError> {
+        let before = database.size()?;
+        let least = self.overgrown.bytes.max(self.too_large_from.load(Ordering::Relaxed));
+        if before <= least || before <= self.overgrown.percent.saturating_mul(database.live()?) / 100 {
+            return Ok(());
+        }
+        match database.rewrite() {
+            Ok(()) => {
+                let after = database.size()?;
+                debug!(before, after, "the database had grown and was written anew; bytes");
+                Ok(())
             }
-            Ok(())
-        };
-        quietly(read).unwrap_or_else(|| Err(damaged(&self.dir, "the database cannot be read")))
-    }
-
-    fn is_overgrown(&self, overgrown: Overgrown) -> Result<bool, StateError> {
-        let stored = self.db.size_on_disk().map_err(|error| self.failed("look at the size", error))?;
-        if stored <= overgrown.bytes {
-            return Ok(false);
-        }
-        let mut live = 0;
-        for pair in self.db.iter() {
-            let (key, value) = pair.map_err(|error| self.failed("read", error))?;
-            live += (key.len() + value.len()) as u64;
-        }
-        Ok(stored > overgrown.factor.saturating_mul(live))
-    }
-
-    /// The same pairs in a new file. Where there is no room for it, the old one goes on.
-    fn rewritten(self, instance: &str) -> Result<Self, StateError> {
-        let dir = self.dir.clone();
-        let before = self.db.size_on_disk().map_err(|error| self.failed("look at the size", error))?;
-        let pairs = self.db.iter().map(|pair| {
-            let (key, value) = pair.map_err(|error| self.failed("read", error))?;
-            Ok((key.to_vec(), value.to_vec()))
-        });
-        match build(&dir, pairs) {
-            Ok(()) => {}
-            Err(StateError::Io { what, source }) => {
+            Err(StateError::Io { what, source }) if database.is_open() => {
                 warn!(error = %source, "the database has grown and cannot be written anew ({what}); it goes on as it is");
-                return Ok(self);
+                self.too_large_from.store(before.saturating_mul(2), Ordering::Relaxed);
+                Ok(())
             }
-            Err(other) => return Err(other),
+            Err(other) => Err(other),
         }
-        let DiskState { db, file, lock, .. } = self;
-        drop((db, file));
-        await_release(&swap::live(&dir))
-            .and_then(|()| swap::complete(&dir))
-            .and_then(|()| swap::exchange(&dir))
-            .map_err(|source| io(format!("exchange the database in {}", dir.display()), source))?;
-        let state = Self::open_locked(&dir, instance, true, sidecar::read(&dir)?, &lock)?;
-        let after = state.db.size_on_disk().map_err(|error| state.failed("look at the size", error))?;
-        info!(before, after, "the database had grown and was written anew; bytes");
-        Ok(state)
     }
 
     fn sequence(&self) -> u64 {
         self.sidecar.lock().unwrap_or_else(PoisonError::into_inner).sequence
+    }
+
+    /// Bytes of the database's file, and of all keys and values in it as they are stored; reads
+    /// everything.
+    pub fn footprint(&self) -> Result<(u64, u64), StateError> {
+        let database = self.database();
+        Ok((database.size()?, database.live()?))
     }
 
     /// Directory of the state.
@@ -332,55 +326,44 @@ impl DiskState {
         }
         Ok(())
     }
-
-    fn failed(&self, what: &str, error: sled::Error) -> StateError {
-        match error {
-            sled::Error::Io(source) => io(format!("{what} in {}", self.dir.display()), source),
-            other => damaged(&self.dir, &other.to_string()),
-        }
-    }
 }
 
 impl State for DiskState {
     fn apply(&self, batch: &Batch) -> Result<(), StateError> {
         let mut sidecar = self.sidecar.lock().unwrap_or_else(PoisonError::into_inner);
         let sequence = sidecar.sequence + 1;
-        let mut stored = sled::Batch::default();
-        for change in &batch.0 {
-            match format::encode(change) {
-                (key, Some(value)) => stored.insert(key, value),
-                (key, None) => stored.remove(key),
-            }
-        }
-        stored.insert(format::meta_key(SEQUENCE), format::json(&sequence));
-        stored.insert(format::meta_key(INSTANCE), format::json(&sidecar.instance));
-        self.db.apply_batch(stored).map_err(|error| self.failed("write a batch", error))?;
-        self.db.flush().map_err(|error| self.failed("flush a batch", error))?;
-        failpoint::hit("between-batch-and-sync");
-        self.file
-            .sync_data()
-            .map_err(|source| io(format!("sync the state in {}", self.dir.display()), source))?;
+        let (entries, mut others): (Vec<Operation>, Vec<Operation>) =
+            batch.0.iter().map(format::encode).partition(|(key, _)| key.first() == Some(&format::ENTRY));
+        let entries: Changes = entries.into_iter().collect();
+        others.extend(own(sequence, &sidecar.instance).map(|(key, value)| (key, Some(value))));
+        let chunks = self.database().write(others, &entries)?;
+        self.database_mut().note(entries, chunks);
         sidecar.sequence = sequence;
         note(&mut sidecar, batch);
         failpoint::hit("before-sidecar");
-        Ok(sidecar::write(&self.dir, &sidecar)?)
+        sidecar::write(&self.dir, &sidecar)?;
+        let mut database = self.database_mut();
+        if database.fold_when_due()? {
+            self.rewrite_when_overgrown(&mut database)?;
+        }
+        Ok(())
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
-        Ok(self.db.get(key).map_err(|error| self.failed("read", error))?.map(|value| value.to_vec()))
+        self.database().get(key)
     }
 
     fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Pair>, StateError> {
-        if from >= to {
-            return Ok(Vec::new());
-        }
-        self.db
-            .range(from.to_vec()..to.to_vec())
-            .take(limit)
-            .map(|pair| pair.map(|(key, value)| (key.to_vec(), value.to_vec())))
-            .collect::<Result<_, _>>()
-            .map_err(|error| self.failed("read", error))
+        self.database().scan(from, to, limit)
     }
+}
+
+/// Stored beside every batch: its number, and whose state it is.
+fn own(sequence: u64, instance: &str) -> [Pair; 2] {
+    [
+        (format::meta_key(SEQUENCE), format::json(&sequence)),
+        (format::meta_key(INSTANCE), format::json(&instance)),
+    ]
 }
 
 /// Brings the sidecar up to what a batch changed.
@@ -471,122 +454,6 @@ impl From<SidecarError> for StateError {
     }
 }
 
-/// sled leaves these behind when it is stopped while it writes a snapshot; an empty one makes
-/// every later open fail. Deleting snapshots is harmless: the log is replayed.
-fn remove_snapshot_leftovers(db_dir: &Path) -> Result<(), StateError> {
-    let Ok(entries) = std::fs::read_dir(db_dir) else {
-        return Ok(()); // not created yet
-    };
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        let empty = entry.metadata().is_ok_and(|metadata| metadata.len() == 0);
-        if name.starts_with("snap.") && (name.ends_with(".generating") || empty) {
-            std::fs::remove_file(entry.path())
-                .map_err(|source| io(format!("remove {}", entry.path().display()), source))?;
-        }
-    }
-    Ok(())
-}
-
-/// Opens sled. Its threads hold its own lock a moment longer than the database that was dropped:
-/// ours says that nobody else is there, so that is waited for.
-fn open_db(db_dir: &Path) -> Result<sled::Db, StateError> {
-    let mut tries = 0;
-    loop {
-        match try_open_db(db_dir) {
-            Err(StateError::Io { source, .. }) if tries < LOCK_TRIES && is_held(&source) => {
-                tries += 1;
-                #[allow(clippy::disallowed_methods, reason = "opening blocks, and nobody counts this time")]
-                std::thread::sleep(LOCK_WAIT);
-            }
-            other => return other,
-        }
-    }
-}
-
-/// sled tells of its lock in words only.
-fn is_held(error: &std::io::Error) -> bool {
-    error.to_string().contains("could not acquire lock")
-}
-
-/// What sled does on a damaged file is sometimes a panic, which becomes an error here.
-fn try_open_db(db_dir: &Path) -> Result<sled::Db, StateError> {
-    let config =
-        sled::Config::new().path(db_dir).cache_capacity(CACHE_BYTES).flush_every_ms(Some(FLUSH_EVERY_MS));
-    match quietly(|| config.open()).ok_or(()) {
-        Ok(Ok(db)) => Ok(db),
-        Ok(Err(sled::Error::Io(source))) => {
-            Err(io(format!("open the database in {}", db_dir.display()), source))
-        }
-        Ok(Err(other)) => Err(damaged(db_dir, &other.to_string())),
-        Err(()) => Err(damaged(db_dir, "the database cannot be opened")),
-    }
-}
-
-/// Runs what may panic on damaged bytes; `None` when it did.
-fn quietly<T>(work: impl FnOnce() -> T) -> Option<T> {
-    // The panic's own report would name sled's source lines; the error says what to do.
-    // The hook is the process's: two that take turns out of order would leave it silent.
-    static HOOK: Mutex<()> = Mutex::new(());
-    let _turn = HOOK.lock().unwrap_or_else(PoisonError::into_inner);
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
-    let done = catch_unwind(AssertUnwindSafe(work));
-    std::panic::set_hook(hook);
-    done.ok()
-}
-
-/// Opens the database in a folder, and its file for our own syncs.
-fn open_files(db_dir: &Path) -> Result<(sled::Db, File), StateError> {
-    remove_snapshot_leftovers(db_dir)?;
-    let db = open_db(db_dir)?;
-    let path = db_dir.join("db");
-    let file = File::open(&path).map_err(|source| io(format!("open {}", path.display()), source))?;
-    Ok((db, file))
-}
-
-/// Writes pairs into a new database beside the live one; when it returns nobody has it open.
-fn build(dir: &Path, pairs: impl Iterator<Item = Result<Pair, StateError>>) -> Result<(), StateError> {
-    let folder = swap::building(dir);
-    let failed = |error: sled::Error| match error {
-        sled::Error::Io(source) => io(format!("write {}", folder.display()), source),
-        other => damaged(&folder, &other.to_string()),
-    };
-    let (db, file) = open_files(&folder)?;
-    let mut pairs = pairs.peekable();
-    while pairs.peek().is_some() {
-        let mut batch = sled::Batch::default();
-        for pair in pairs.by_ref().take(BUILD_BATCH) {
-            let (key, value) = pair?;
-            batch.insert(key, value);
-        }
-        db.apply_batch(batch).map_err(failed)?;
-    }
-    // once: a flush per batch writes the same pages again and again
-    db.flush().map_err(failed)?;
-    file.sync_data().map_err(|source| io(format!("sync {}", folder.display()), source))?;
-    drop((db, file));
-    await_release(&folder).map_err(|source| io(format!("close {}", folder.display()), source))
-}
-
-/// Waits until sled's threads have let go of a database that was dropped.
-fn await_release(db_dir: &Path) -> std::io::Result<()> {
-    let file = match File::open(db_dir.join("db")) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        other => other?,
-    };
-    for _ in 0..LOCK_TRIES {
-        match file.try_lock() {
-            Ok(()) => return Ok(()),
-            Err(TryLockError::Error(error)) => return Err(error),
-            #[allow(clippy::disallowed_methods, reason = "opening blocks, and nobody counts this time")]
-            Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_WAIT),
-        }
-    }
-    Err(std::io::ErrorKind::WouldBlock.into())
-}
-
 /// One warning with what the operator has to know before anything is delivered.
 fn tell(rebuilt: &Rebuilt, aside: &Path) {
     let again: Vec<_> = rebuilt.again.iter().take(NAMED).map(String::as_str).collect();
@@ -627,7 +494,7 @@ fn foreign(dir: &Path, found: &str, expected: &str) -> StateError {
     }
 }
 
-fn damaged(dir: &Path, what: &str) -> StateError {
+pub(super) fn damaged(dir: &Path, what: &str) -> StateError {
     StateError::Damaged {
         what: format!(
             "{} ({what}); restore the directory from a copy, or run once with --rebuild-state",
@@ -636,7 +503,7 @@ fn damaged(dir: &Path, what: &str) -> StateError {
     }
 }
 
-fn io(what: String, source: std::io::Error) -> StateError {
+pub(super) fn io(what: String, source: std::io::Error) -> StateError {
     StateError::Io { what: format!("failed to {what}"), source }
 }
 

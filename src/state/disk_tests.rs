@@ -1,4 +1,5 @@
 use super::*;
+use crate::state::packed::Packer;
 use crate::state::{LedgerEntry, Outcome, SourceKey};
 
 const SOURCE: SourceKey = SourceKey { id: 1, generation: 1 };
@@ -24,11 +25,17 @@ fn trail_key(leaf: u64, day: u64, number: u64) -> String {
     )
 }
 
+/// Which file the database is.
+fn inode(dir: &Path) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(&std::fs::metadata(dir.join("sled/db")).expect("it is there"))
+}
+
 #[test]
 fn a_database_that_has_grown_is_written_anew_with_all_it_holds() {
     let folder = tempfile::tempdir().expect("temporary folder");
     let dir = folder.path();
-    let state = DiskState::open(dir, "collector", false).expect("opened");
+    let never = Overgrown { percent: 0, bytes: u64::MAX };
+    let state = DiskState::open_unless(dir, "collector", false, never).expect("opened");
     for number in 0..40 {
         let keys = (0..150).map(|at| entry(trail_key(1, 1, number * 150 + at)));
         state.apply(&Batch(keys.collect())).expect("applied");
@@ -38,25 +45,28 @@ fn a_database_that_has_grown_is_written_anew_with_all_it_holds() {
         let gone = (0..kept).map(|at| Change::DeleteEntry(SOURCE, trail_key(1, 1, number * 150 + at)));
         state.apply(&Batch(gone.collect())).expect("applied");
     }
-    let (before, size) = (pairs(&state), state.db.size_on_disk().expect("size"));
+    let (before, size) = (pairs(&state), state.database().size().expect("size"));
     drop(state);
     let live: usize = before.iter().map(|(key, value)| key.len() + value.len()).sum();
     assert!(size > 2 * live as u64, "{size} bytes of file for {live}");
 
     for (case, overgrown) in [
-        ("it is not large enough", Overgrown { factor: 1, bytes: size * 2 }),
-        ("it is not large for its data", Overgrown { factor: 1000, bytes: 0 }),
+        ("it is not large enough", Overgrown { percent: 100, bytes: size * 2 }),
+        ("it is not large for its data", Overgrown { percent: 100_000, bytes: 0 }),
     ] {
-        let state = DiskState::open_unless(dir, "collector", false, overgrown).expect("opened");
-        assert!(state.db.size_on_disk().expect("size") >= size, "{case}");
+        let file = inode(dir);
+        drop(DiskState::open_unless(dir, "collector", false, overgrown).expect("opened"));
+        assert_eq!(inode(dir), file, "{case}");
     }
-    let state =
-        DiskState::open_unless(dir, "collector", false, Overgrown { factor: 1, bytes: 0 }).expect("opened");
+    let file = inode(dir);
+    let state = DiskState::open_unless(dir, "collector", false, Overgrown { percent: 100, bytes: 0 })
+        .expect("opened");
+    assert_ne!(inode(dir), file, "another file");
     assert_eq!(pairs(&state), before);
     let names: Vec<_> =
         std::fs::read_dir(dir).expect("listed").flatten().map(|item| item.file_name()).collect();
     assert!(names.iter().all(|name| !name.to_string_lossy().starts_with("sled.")), "{names:?}");
-    let after = state.db.size_on_disk().expect("size");
+    let after = state.database().size().expect("size");
     assert!(after < size, "{size} bytes became {after}");
     state.apply(&Batch(vec![entry("and on".into())])).expect("applied");
     drop(state);
@@ -68,22 +78,27 @@ fn a_database_that_has_grown_is_written_anew_with_all_it_holds() {
 #[test]
 fn a_rebuild_reads_every_value() {
     type Refused = Option<fn(&StateError) -> bool>;
-    let cases: [(&str, &[u8], Refused); 3] = [
-        ("a malformed entry", &[1, 9], None),
+    let (key, value) = format::encode(&entry("k".into()));
+    let packed = |value: &[u8]| {
+        let mut packer = Packer::new(&key);
+        packer.push(&key, Some(value));
+        packer.finish()
+    };
+    let (whole, malformed) = (packed(&value.expect("it puts")), packed(&[2, 9]));
+    let cases: [(&str, &[u8], Refused); 4] = [
+        ("a malformed block", &[1, 9], None),
+        ("a malformed entry", &malformed, None),
         ("one of a later version", &[9], Some(|error| matches!(error, StateError::Newer { .. }))),
-        (
-            "a whole one",
-            &format::encode(&entry("k".into())).1.expect("it puts"),
-            Some(|error| matches!(error, StateError::NothingToRebuild { .. })),
-        ),
+        ("a whole one", &whole, Some(|error| matches!(error, StateError::NothingToRebuild { .. }))),
     ];
     for (case, value, refused) in cases {
         let folder = tempfile::tempdir().expect("temporary folder");
         let dir = folder.path();
         let state = DiskState::open(dir, "collector", false).expect("opened");
         state.apply(&Batch(vec![Change::PutDeadLetter(7)])).expect("applied");
-        state.db.insert(format::named_key(format::ENTRY, SOURCE, "k"), value).expect("inserted");
         drop(state);
+        let key = [&[format::BLOCK], key.as_slice()].concat();
+        plain(dir, vec![(key, Some(value.to_vec()))]);
         drop(DiskState::open(dir, "collector", false).expect("a start does not read it"));
         match (DiskState::rebuild(dir, "collector", false, &[]), refused) {
             (Ok(state), None) => {
@@ -111,7 +126,7 @@ fn a_rewriting_that_a_crash_cut_short_loses_nothing() {
         drop(state);
         await_release(&swap::live(dir)).expect("released");
         let part = if number == 0 { 40 } else { before.len() };
-        build(dir, before[..part].iter().cloned().map(Ok)).expect("built");
+        build(dir, std::iter::empty(), before[..part].iter().cloned().map(Ok)).expect("built");
         if number >= 1 {
             swap::complete(dir).expect("complete");
         }
@@ -127,41 +142,71 @@ fn a_rewriting_that_a_crash_cut_short_loses_nothing() {
     }
 }
 
-/// How the file grows: S3SWEEP_MONTH=LEAVES,KEYS simulates 30 days in which each leaf settles that
-/// many keys a day and closes the day before. Prints file and live bytes day by day.
+/// Puts pairs into the database behind the state's back.
+fn plain(dir: &Path, pairs: Vec<Operation>) {
+    let database = Database::open(dir).expect("opened");
+    database.write(pairs, &Changes::new()).expect("written");
+}
+
+/// A database of a version that kept a pair per ledger entry.
 #[test]
-#[ignore = "a measurement, to be run by hand with S3SWEEP_MONTH=100,100 --nocapture"]
-#[allow(clippy::disallowed_methods, clippy::print_stdout, reason = "a measurement tells its figures")]
-fn a_month_of_closings() {
-    let setting = std::env::var("S3SWEEP_MONTH").unwrap_or_else(|_| "10,100".to_owned());
-    let (leaves, keys) = setting.split_once(',').expect("LEAVES,KEYS");
-    let (leaves, keys): (u64, u64) = (leaves.parse().expect("a number"), keys.parse().expect("a number"));
+fn plain_ledger_entries_are_packed_at_start() {
     let folder = tempfile::tempdir().expect("temporary folder");
-    let mut state = DiskState::open(folder.path(), "collector", false).expect("opened");
-    for day in 1..=30 {
-        let put =
-            (0..keys).flat_map(|number| (0..leaves).map(move |leaf| entry(trail_key(leaf, day, number))));
-        let gone = (0..leaves).flat_map(|leaf| {
-            (0..keys).map(move |number| Change::DeleteEntry(SOURCE, trail_key(leaf, day - 1, number)))
-        });
-        let mut changes = put.chain(gone.filter(|_| day > 1)).peekable();
-        while changes.peek().is_some() {
-            state.apply(&Batch(changes.by_ref().take(150).collect())).expect("applied");
-        }
-        let live: usize = pairs(&state).iter().map(|(key, value)| key.len() + value.len()).sum();
-        let size = state.db.size_on_disk().expect("size");
-        println!(
-            "day {day}: {} KiB of file for {} KiB live ({:.1})",
-            size / 1024,
-            live / 1024,
-            size as f64 / live as f64
-        );
-        if day % 10 == 0 {
-            drop(state);
-            state = DiskState::open_unless(folder.path(), "collector", false, OVERGROWN).expect("opened");
-            println!("  opened: {} KiB", state.db.size_on_disk().expect("size") / 1024);
-        }
+    let dir = folder.path();
+    let state = DiskState::open(dir, "collector", false).expect("opened");
+    state.apply(&Batch(vec![Change::PutDeadLetter(7)])).expect("applied");
+    drop(state);
+    let mut v1 = vec![1, 0];
+    v1.extend([0; 24]);
+    v1.extend(b"etag");
+    let keys: Vec<_> = (0..2500).map(|number| trail_key(number % 3, 1, number)).collect();
+    for part in keys.chunks(150) {
+        let part = part.iter().map(|key| (format::named_key(format::ENTRY, SOURCE, key), Some(v1.clone())));
+        plain(dir, part.collect());
     }
-    state = state.rewritten("collector").expect("rewritten");
-    println!("written anew: {} KiB", state.db.size_on_disk().expect("size") / 1024);
+    let old = std::fs::read_to_string(sidecar::path_of(dir)).expect("read");
+    for _ in 0..2 {
+        let state = DiskState::open(dir, "collector", false).expect("opened");
+        assert!(!state.database().has_plain_entries().expect("read"));
+        let mut want = keys.clone();
+        want.sort();
+        let entries = (&state as &dyn State).entries(SOURCE, None, usize::MAX).expect("read");
+        assert!(entries.iter().all(|(_, entry)| entry.etag == "etag"));
+        assert_eq!(entries.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), want);
+        drop(state);
+    }
+    assert_eq!(std::fs::read_to_string(sidecar::path_of(dir)).expect("read"), old, "the same batch");
+}
+
+/// A database that is written anew between two batches goes on with all it holds.
+#[test]
+fn a_file_that_grows_is_exchanged_while_it_is_used() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let dir = folder.path();
+    let overgrown = Overgrown { percent: 200, bytes: 0 };
+    let state = DiskState::open_unless(dir, "collector", false, overgrown).expect("opened");
+    // held open, so that no later file gets its number
+    let (first, held) = (inode(dir), File::open(dir.join("sled/db")).expect("opened"));
+    let mut want = std::collections::BTreeSet::new();
+    for round in 0..60 {
+        let keys: Vec<_> = (0..150).map(|at| trail_key(at % 5, 1 + round / 20, round * 150 + at)).collect();
+        let gone =
+            want.iter().filter(|key: &&String| key.contains(&format!("/{:02}/", round / 20))).take(140);
+        let gone: Vec<String> = gone.cloned().collect();
+        let changes = gone.iter().map(|key| Change::DeleteEntry(SOURCE, key.clone()));
+        state.apply(&Batch(changes.collect())).expect("applied");
+        state.apply(&Batch(keys.iter().cloned().map(entry).collect())).expect("applied");
+        want.retain(|key| !gone.contains(key));
+        want.extend(keys);
+    }
+    let keys = |state: &DiskState| -> Vec<String> {
+        let entries = (state as &dyn State).entries(SOURCE, None, usize::MAX).expect("read");
+        entries.into_iter().map(|(key, _)| key).collect()
+    };
+    assert!(keys(&state).iter().eq(&want));
+    assert_ne!(inode(dir), first, "it was exchanged");
+    drop(held);
+    drop(state);
+    let state = DiskState::open(dir, "collector", false).expect("opened");
+    assert!(keys(&state).iter().eq(&want), "opened again");
 }

@@ -5,12 +5,16 @@ use chrono::{DateTime, TimeZone as _, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::packed::{put_number, take_number};
 use super::{
     Change, FailedObject, LeafRecord, LedgerEntry, Marker, Outcome, Progress, Quarantined, Recheck,
-    SourceKey, SourceRecord, StateError,
+    SourceKey, SourceRecord, StateError, ledger,
 };
 use crate::pattern::PrefixTime;
 use crate::sink::Position;
+
+/// No kind that readers see comes before this; [`BLOCK`] and [`JOURNAL`] do.
+pub const FIRST: u8 = b'a';
 
 /// First byte of the keys of each kind.
 pub const META: u8 = b'm';
@@ -34,17 +38,25 @@ pub const RECHECK: u8 = b'r';
 pub const QUARANTINE: u8 = b'q';
 /// A history file, by name.
 pub const HISTORY: u8 = b'h';
-
 /// A paused source, by name: it outlives generations.
 pub const PAUSED: u8 = b'w';
+/// A block of packed ledger entries, by the first of them: how [`super::disk`] keeps [`ENTRY`]
+/// pairs. Capitals are kinds that only the disk has; no reader sees them.
+pub const BLOCK: u8 = b'B';
+/// A part of the ledger's journal, by number.
+pub const JOURNAL: u8 = b'J';
 
 /// The kinds that belong to one generation of a source.
 pub const GENERATION_TAGS: [u8; 7] = [LEAF, MARKER, ENTRY, FAILED, PROGRESS, CLEANUP, RECHECK];
 
 /// Version of values in JSON.
 const JSON_V1: u8 = 1;
-/// Version of ledger entries.
+/// First version of ledger entries: fixed widths and the ETag as text.
 const ENTRY_V1: u8 = 1;
+/// Version of ledger entries that is written.
+const ENTRY_V2: u8 = 2;
+/// Bit of the outcome's byte: the ETag is the 16 bytes that its 32 digits spell.
+const SHORT_ETAG: u8 = 0x80;
 
 /// Key of a single value of the whole state.
 pub fn meta_key(name: &str) -> Vec<u8> {
@@ -228,7 +240,8 @@ pub fn decode_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, StateError> {
     }
 }
 
-/// Ledger entries are many, so they are packed: version, outcome, records, two times, ETag.
+/// Ledger entries are many, so they are short: version, outcome, records, last modified, settled
+/// after that, ETag. Numbers are LEB128, times are seconds in zigzag.
 fn encode_entry(entry: &LedgerEntry) -> Vec<u8> {
     let outcome = match entry.outcome {
         Outcome::Collected => 0,
@@ -237,31 +250,82 @@ fn encode_entry(entry: &LedgerEntry) -> Vec<u8> {
         Outcome::Replaced => 3,
         Outcome::Gone => 4,
     };
-    let mut bytes = Vec::with_capacity(26 + entry.etag.len());
-    bytes.extend_from_slice(&[ENTRY_V1, outcome]);
-    bytes.extend_from_slice(&entry.records.to_be_bytes());
-    bytes.extend_from_slice(&entry.last_modified.timestamp().to_be_bytes());
-    bytes.extend_from_slice(&entry.settled_at.timestamp().to_be_bytes());
-    bytes.extend_from_slice(entry.etag.as_bytes());
+    let (modified, settled) = (entry.last_modified.timestamp(), entry.settled_at.timestamp());
+    let short = short_etag(&entry.etag);
+    let mut bytes = Vec::with_capacity(16 + entry.etag.len());
+    bytes.extend_from_slice(&[ENTRY_V2, short.map_or(outcome, |_| outcome | SHORT_ETAG)]);
+    put_number(&mut bytes, entry.records);
+    put_number(&mut bytes, zigzag(modified));
+    put_number(&mut bytes, zigzag(settled.wrapping_sub(modified)));
+    match short {
+        Some(etag) => bytes.extend_from_slice(&etag.to_be_bytes()),
+        None => bytes.extend_from_slice(entry.etag.as_bytes()),
+    }
     bytes
+}
+
+/// The number that an ETag of 32 lower-case hexadecimal digits spells.
+fn short_etag(etag: &str) -> Option<u128> {
+    let is_short = etag.len() == 32 && etag.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    u128::from_str_radix(etag, 16).ok().filter(|_| is_short)
+}
+
+/// Numbers near zero become small ones, whatever their sign.
+fn zigzag(number: i64) -> u64 {
+    (number.wrapping_shl(1) ^ (number >> 63)).cast_unsigned()
+}
+
+fn unzigzag(number: u64) -> i64 {
+    (number >> 1).cast_signed() ^ -(number & 1).cast_signed()
 }
 
 /// Reads a ledger entry.
 pub fn decode_entry(bytes: &[u8]) -> Result<LedgerEntry, StateError> {
-    let wrong = || damaged("a ledger entry is malformed");
     match bytes.first() {
-        Some(&ENTRY_V1) => {}
-        Some(&version) if version > ENTRY_V1 => return Err(newer(version)),
-        _ => return Err(wrong()),
+        Some(&ENTRY_V1) => decode_entry_v1(bytes),
+        Some(&ENTRY_V2) => decode_entry_v2(&bytes[1..]).ok_or_else(malformed_entry),
+        Some(&version) if version > ENTRY_V2 => Err(newer(version)),
+        _ => Err(malformed_entry()),
     }
-    let outcome = match bytes.get(1) {
-        Some(0) => Outcome::Collected,
-        Some(1) => Outcome::Empty,
-        Some(2) => Outcome::Quarantined,
-        Some(3) => Outcome::Replaced,
-        Some(4) => Outcome::Gone,
-        _ => return Err(wrong()),
+}
+
+fn malformed_entry() -> StateError {
+    damaged("a ledger entry is malformed")
+}
+
+fn outcome_of(byte: u8) -> Option<Outcome> {
+    match byte {
+        0 => Some(Outcome::Collected),
+        1 => Some(Outcome::Empty),
+        2 => Some(Outcome::Quarantined),
+        3 => Some(Outcome::Replaced),
+        4 => Some(Outcome::Gone),
+        _ => None,
+    }
+}
+
+fn decode_entry_v2(bytes: &[u8]) -> Option<LedgerEntry> {
+    let (outcome, rest) = bytes.split_first()?;
+    let (records, rest) = take_number(rest)?;
+    let (modified, rest) = take_number(rest)?;
+    let (settled_after, rest) = take_number(rest)?;
+    let modified = unzigzag(modified);
+    let time = |seconds: i64| Utc.timestamp_opt(seconds, 0).single();
+    let etag = match outcome & SHORT_ETAG {
+        0 => std::str::from_utf8(rest).ok().filter(|etag| short_etag(etag).is_none())?.to_owned(),
+        _ => format!("{:032x}", u128::from_be_bytes(rest.try_into().ok()?)),
     };
+    Some(LedgerEntry {
+        outcome: outcome_of(outcome & !SHORT_ETAG)?,
+        records,
+        last_modified: time(modified)?,
+        settled_at: time(modified.wrapping_add(unzigzag(settled_after)))?,
+        etag,
+    })
+}
+
+fn decode_entry_v1(bytes: &[u8]) -> Result<LedgerEntry, StateError> {
+    let wrong = malformed_entry;
     let number = |at: usize| -> Result<[u8; 8], StateError> {
         bytes.get(at..at + 8).and_then(|part| part.try_into().ok()).ok_or_else(wrong)
     };
@@ -269,7 +333,7 @@ pub fn decode_entry(bytes: &[u8]) -> Result<LedgerEntry, StateError> {
         Utc.timestamp_opt(i64::from_be_bytes(number(at)?), 0).single().ok_or_else(wrong)
     };
     Ok(LedgerEntry {
-        outcome,
+        outcome: bytes.get(1).copied().and_then(outcome_of).ok_or_else(wrong)?,
         records: u64::from_be_bytes(number(2)?),
         last_modified: time(10)?,
         settled_at: time(18)?,
@@ -291,6 +355,7 @@ pub fn check(key: &[u8], value: &[u8]) -> Result<(), StateError> {
             decode_json::<Marker>(value).map(drop)
         }
         Some(&ENTRY) => decode_entry(value).map(drop),
+        Some(&BLOCK | &JOURNAL) => ledger::check(key, value),
         Some(&FAILED) => decode_json::<FailedObject>(value).map(drop),
         Some(&PROGRESS) => decode_json::<Progress>(value).map(drop),
         Some(&CLEANUP) => head_and_time(key).map(drop),
@@ -305,13 +370,13 @@ pub fn check(key: &[u8], value: &[u8]) -> Result<(), StateError> {
     }
 }
 
-fn damaged(what: &str) -> StateError {
+pub(super) fn damaged(what: &str) -> StateError {
     StateError::Damaged {
         what: format!("{what}; restore the state directory from a copy, or run once with --rebuild-state"),
     }
 }
 
-fn newer(version: u8) -> StateError {
+pub(super) fn newer(version: u8) -> StateError {
     StateError::Newer { what: format!("a value of form {version}") }
 }
 

@@ -4,12 +4,15 @@
 //! carry the source's generation, so that a changed pattern starts anew in one batch. Two
 //! implementations run: [`disk`] (sled) and [`memory`] (dry runs and tests).
 
+mod database;
 pub mod disk;
 pub mod format;
 pub mod history;
+pub mod ledger;
 pub mod lock;
 pub mod memory;
 pub mod overlay;
+pub mod packed;
 pub mod rebuild;
 pub mod sidecar;
 mod swap;
@@ -21,7 +24,8 @@ use crate::failure::Class;
 use crate::pattern::PrefixTime;
 use crate::sink::Position;
 
-/// Changes that belong together; more than this in one batch makes sled's memory run away.
+/// Changes that belong together; more stored pairs than this in one batch make sled's memory run
+/// away.
 pub const MAX_BATCH: usize = 200;
 
 /// A source's place in the state: its number and the generation of its pattern.

@@ -37,6 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "collect",
         &[
             "commit",
+            "buffers",
             "bucket",
             "decode",
             "filter",
@@ -52,7 +53,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     // markers moved by hand: plans over the state, carried out by the committer
     ("marker", &["commit", "state", "pattern"]),
-    ("commit", &["sink", "state", "pattern", "failpoint", "failure", "retry"]),
+    ("commit", &["buffers", "sink", "state", "pattern", "failpoint", "failure", "retry"]),
     ("bucket", &["aws", "failure"]),
     ("aws", &["failure"]),
     ("sink", &["clock", "failpoint"]),
@@ -66,6 +67,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("record", &[]),
     // leaves
     ("schedule", &[]),
+    ("buffers", &[]),
     ("clock", &[]),
     ("failpoint", &[]),
     ("failure", &[]),
@@ -92,7 +94,7 @@ const KNOWN: &[(&str, &str)] = &[
 
 /// Words of the outside, and the files (or folders) that may name them.
 const OUTSIDE: &[(&[&str], &[&str])] = &[
-    (&["sled::"], &["state/disk.rs"]),
+    (&["sled::"], &["state/database.rs"]),
     (
         &[
             "aws_config::",

@@ -312,6 +312,7 @@ impl World {
             committer: committing,
             clock: Arc::new(self.clock.clone()),
             gets: limits.gets.clone(),
+            windows: s3sweep::collect::windows(4),
             stop,
         })
         .await;

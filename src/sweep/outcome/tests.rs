@@ -102,6 +102,7 @@ impl Rig {
             committer,
             clock,
             gets: limits.gets.clone(),
+            windows: crate::collect::windows(4),
             stop: CancellationToken::new(),
         })
         .await;

@@ -8,6 +8,9 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+use chrono::TimeDelta;
+use s3sweep::clock::{Clock as _, SystemClock};
+
 use crate::world::{at, trail_key};
 
 const PAGE: &str = include_str!("../../docs/operate.md");
@@ -260,14 +263,17 @@ fn a_paused_source_waits_for_its_end() {
     assert!(site.run(&["status"]).contains("paused since"));
     assert_eq!(site.output(&["sweep", "now"]).status.code(), Some(2), "it is paused");
     drop(daemon);
-    site.put("2024-05-03T01:30:00Z");
-    site.once();
+    // of a day that is open by the daemon's clock too
+    let now = SystemClock.now();
+    site.put(&now.to_rfc3339());
+    site.run(&["once"]);
     site.assert_delivered(12, 0);
     let daemon = site.daemon();
     site.run(&recipe[1]);
     site.await_delivered(14, 0);
-    site.put("2024-05-03T01:40:00Z");
+    site.put(&(now - TimeDelta::minutes(1)).to_rfc3339());
     assert!(site.run(&["sweep", "now"]).contains("a sweep begins"));
+    site.await_delivered(16, 0);
     drop(daemon);
     assert_eq!(site.output(&["sweep", "now"]).status.code(), Some(4), "nobody would sweep");
 }
