@@ -373,6 +373,7 @@ fn close_day(state: Arc<dyn State>, leaves: u64, number: i64, dir: &Path) -> Dur
                     prefixes: vec![(leaf, time)],
                     at: day(number + 1),
                     recheck: None,
+                    found_by: None,
                 })
                 .await
                 .unwrap();
