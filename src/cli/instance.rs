@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -51,9 +50,12 @@ pub(super) fn sources(config: &Config) -> Result<Vec<Source>, UsageError> {
 
 /// The daemon that owns the state directory, if one runs.
 pub(super) fn daemon(config: &Config) -> anyhow::Result<Option<Arc<Client>>> {
-    let connected = Client::connect(&config.state_dir);
-    let connected = connected.with_context(|| {
-        format!("failed to reach the daemon that owns the state directory {}", config.state_dir.display())
+    let connected = Client::connect(&config.state_dir).map_err(|error| Stopped {
+        exit: Exit::State,
+        message: format!(
+            "failed to reach the daemon that owns the state directory {}: {error}",
+            config.state_dir.display()
+        ),
     });
     Ok(connected?.map(Arc::new))
 }
