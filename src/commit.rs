@@ -25,7 +25,7 @@ use crate::pattern::{Leaf, PrefixTime};
 use crate::retry::Backoff;
 use crate::sink::dead_letter::DeadLetters;
 use crate::sink::{Position, Sink, SinkError};
-use crate::state::history::{History, HistoryError};
+use crate::state::history::{Appended, History, HistoryEntry, HistoryError, HistoryHeader};
 use crate::state::{Batch, Change, Progress, Recheck, SourceKey, State, StateError};
 use close::{apply_in_parts, clean_up, close};
 
@@ -134,6 +134,7 @@ enum Message {
     Apply(Vec<Change>, oneshot::Sender<()>),
     Close(Box<Closing>, oneshot::Sender<()>),
     CleanUp(SourceKey, Box<Leaf>, PrefixTime, oneshot::Sender<()>),
+    Append(Box<HistoryHeader>, Vec<HistoryEntry>, oneshot::Sender<Appended>),
     Flush(oneshot::Sender<()>),
 }
 
@@ -188,6 +189,16 @@ impl CommitHandle {
         self.ask(|answer| Message::CleanUp(source, Box::new(leaf), time, answer)).await
     }
 
+    /// Appends one frame to the history. It counts once the state holds the file's length: until
+    /// then the next start cuts it.
+    pub async fn append(
+        &self,
+        header: HistoryHeader,
+        entries: Vec<HistoryEntry>,
+    ) -> Result<Appended, CommitError> {
+        self.ask(|answer| Message::Append(Box::new(header), entries, answer)).await
+    }
+
     /// Commits what was handed over so far.
     pub async fn flush(&self) -> Result<(), CommitError> {
         self.ask(Message::Flush).await
@@ -201,7 +212,7 @@ impl CommitHandle {
         ended.map_err(|_| CommitError::Stopped)?
     }
 
-    async fn ask(&self, message: impl FnOnce(oneshot::Sender<()>) -> Message) -> Result<(), CommitError> {
+    async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, CommitError> {
         let (answer, answered) = oneshot::channel();
         self.sender.send(message(answer)).await.map_err(|_| CommitError::Stopped)?;
         answered.await.map_err(|_| CommitError::Stopped)
@@ -352,24 +363,33 @@ impl Committer {
             Message::Settle(settlement, answer) => self.take_settlement(settlement, answer),
             Message::Flush(answer) => {
                 self.commit(false).await?;
-                reply(answer);
+                reply(answer, ());
                 return Ok(());
             }
             Message::Apply(changes, answer) => {
                 self.commit(false).await?;
                 self.with_durable(move |durable| apply_in_parts(&*durable.state, changes)).await?;
-                reply(answer);
+                reply(answer, ());
                 return Ok(());
             }
             Message::Close(closing, answer) => {
                 self.commit(false).await?;
                 self.with_durable(move |durable| close(durable, *closing)).await?;
-                reply(answer);
+                reply(answer, ());
+                return Ok(());
+            }
+            Message::Append(header, entries, answer) => {
+                let appended = self
+                    .with_durable(move |durable| {
+                        Ok(durable.history.append(&header, entries.into_iter().map(Ok::<_, HistoryError>))?)
+                    })
+                    .await?;
+                reply(answer, appended);
                 return Ok(());
             }
             Message::CleanUp(source, leaf, time, answer) => {
                 self.with_durable(move |durable| Ok(clean_up(&*durable.state, source, &leaf, time)?)).await?;
-                reply(answer);
+                reply(answer, ());
                 return Ok(());
             }
         }
@@ -437,7 +457,7 @@ impl Committer {
         }
         Arc::into_inner(records).into_iter().flatten().for_each(|records| self.chunks.give(records));
         drop(group.permits);
-        group.answers.into_iter().for_each(reply);
+        group.answers.into_iter().for_each(|answer| reply(answer, ()));
         Ok(())
     }
 
@@ -527,9 +547,9 @@ impl Committer {
     }
 }
 
-fn reply(answer: oneshot::Sender<()>) {
+fn reply<T>(answer: oneshot::Sender<T>, value: T) {
     // Whoever asked may have been stopped meanwhile; what was asked for is done all the same.
-    let _ = answer.send(());
+    let _ = answer.send(value);
 }
 
 #[cfg(test)]

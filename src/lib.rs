@@ -30,6 +30,8 @@ pub mod policy;
 pub mod collect;
 pub mod sweep;
 
+pub mod marker;
+
 pub mod decode;
 pub mod encode;
 pub mod filter;

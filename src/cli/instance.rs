@@ -5,9 +5,12 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::exit::UsageError;
+use super::exit::{Exit, Stopped, UsageError};
+use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::service::{Source, signals};
+use crate::service::control::{Answer, Because, Control, Holding, Request};
+use crate::service::socket::{Client, ClientError, RemoteState};
+use crate::service::{Instance, Options, Source, signals};
 use crate::state::disk::DiskState;
 use crate::state::memory::MemoryState;
 use crate::state::{State, StateError};
@@ -45,9 +48,24 @@ pub(super) fn sources(config: &Config) -> Result<Vec<Source>, UsageError> {
     enabled.map(|source| Source::new(source, config).map_err(|error| UsageError(error.to_string()))).collect()
 }
 
-/// The stored state, to be read only; an empty one when there is none yet. Fails while another
-/// instance has it open.
-pub(super) async fn stored_state(config: &Config) -> Result<Arc<dyn State>, StateError> {
+/// The daemon that owns the state directory, if one runs.
+pub(super) fn daemon(config: &Config) -> anyhow::Result<Option<Arc<Client>>> {
+    let connected = Client::connect(&config.state_dir).map_err(|error| Stopped {
+        exit: Exit::State,
+        message: format!(
+            "failed to reach the daemon that owns the state directory {}: {error}",
+            config.state_dir.display()
+        ),
+    });
+    Ok(connected?.map(Arc::new))
+}
+
+/// The stored state, to be read only, by way of the daemon where one runs; an empty one when
+/// there is none yet. Fails while something else (`once`) has it open.
+pub(super) async fn stored_state(config: &Config) -> anyhow::Result<Arc<dyn State>> {
+    if let Some(client) = daemon(config)? {
+        return Ok(Arc::new(RemoteState(client)));
+    }
     let (dir, instance) = (config.state_dir.clone(), config.instance.clone());
     let opening = tokio::task::spawn_blocking(move || -> Result<Arc<dyn State>, StateError> {
         match DiskState::exists(&dir) {
@@ -55,7 +73,54 @@ pub(super) async fn stored_state(config: &Config) -> Result<Arc<dyn State>, Stat
             false => Ok(Arc::new(MemoryState::default())),
         }
     });
-    opening
+    let opened = opening
         .await
-        .unwrap_or_else(|failed| Err(StateError::Damaged { what: format!("opening it failed: {failed}") }))
+        .unwrap_or_else(|failed| Err(StateError::Damaged { what: format!("opening it failed: {failed}") }));
+    Ok(opened?)
+}
+
+/// An instance of this command alone; it sweeps nothing by itself.
+pub(super) async fn alone(config: &Config, adopt_state: bool) -> anyhow::Result<Instance> {
+    let options = Options {
+        clock: Arc::new(SystemClock),
+        adopt_state,
+        rebuild_state: false,
+        give_up: true,
+        stop: CancellationToken::new(),
+    };
+    Ok(Instance::open(config.clone(), options).await?)
+}
+
+/// Has a request done by the daemon, or by an instance of this command alone. Returns what was
+/// done, for people.
+pub(super) async fn ask(config: &Config, request: Request) -> anyhow::Result<String> {
+    let answer = match daemon(config)? {
+        Some(client) => tokio::task::spawn_blocking(move || client.ask(request)).await?,
+        None => {
+            let instance = alone(config, false).await?;
+            let sources = sources(config)?;
+            let control = Control { instance: &instance, sources: &sources };
+            let answer = control.answer(request, &mut Holding::default()).await;
+            instance.close().await?;
+            match answer {
+                Answer::Refused { because, message } => Err(ClientError::Refused { because, message }),
+                answer => Ok(answer),
+            }
+        }
+    };
+    match answer.map_err(stopped)? {
+        Answer::Done { text } => Ok(text),
+        _ => anyhow::bail!("the daemon answered something else than it was asked"),
+    }
+}
+
+/// What a daemon's refusal means for the exit code.
+pub(super) fn stopped(error: ClientError) -> Stopped {
+    let exit = match &error {
+        ClientError::Refused { because: Because::Usage, .. } => Exit::Usage,
+        ClientError::Refused { because: Because::State, .. } | ClientError::Gone | ClientError::Io(_) => {
+            Exit::State
+        }
+    };
+    Stopped { exit, message: crate::failure::chain(&error) }
 }

@@ -23,6 +23,7 @@ mod quarantine;
 mod run;
 mod secret;
 mod status;
+mod sweep;
 
 use std::path::PathBuf;
 
@@ -101,6 +102,7 @@ pub enum Command {
     Expand(expand::ExpandArgs),
     Check(check::CheckArgs),
     Status(status::StatusArgs),
+    Sweep(sweep::SweepArgs),
     Marker(marker::MarkerArgs),
     Quarantine(quarantine::QuarantineArgs),
     Audit(audit::AuditArgs),
@@ -121,7 +123,8 @@ pub async fn execute(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Expand(args) => expand::expand(args),
         Command::Check(args) => check::check(args, || load_quietly(global), global.verbose > 0).await,
         Command::Status(args) => status::status(args, load(global)?).await,
-        Command::Marker(args) => marker::marker(args),
+        Command::Sweep(args) => sweep::sweep(args, load(global)?).await,
+        Command::Marker(args) => marker::marker(args, load(global)?, &global.source).await,
         Command::Quarantine(args) => quarantine::quarantine(args, || load(global)).await,
         Command::Audit(args) => audit::audit(args, load(global)?).await,
         Command::Init(args) => init::init(args, || load(global)),

@@ -17,7 +17,7 @@ use crate::sweep::report::SourceReport;
 /// Sweep each source once, then exit (for cron)
 ///
 /// Collects what is new since the last sweep, finishes the open segment of the file sink and
-/// exits. The exit code tells whether anything failed in this run; `--report` tells what.
+/// exits. Paused sources are left out. The exit code tells whether anything failed in this run; `--report` tells what.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "Examples:
   s3sweep once -c s3sweep.toml --report /var/lib/s3sweep/last.json

@@ -8,10 +8,11 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::exit::Exit;
+use super::exit::{Exit, Stopped};
 use super::output::{Output, OutputArgs};
 use super::{instance, now};
-use crate::bucket::ObjectRef;
+use crate::bucket::metered::RequestCounts;
+use crate::bucket::{Bucket, ObjectRef};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::service::Source;
@@ -105,6 +106,28 @@ struct Dry<'a> {
 }
 
 impl Dry<'_> {
+    fn context(
+        &self,
+        source: &Source,
+        bucket: Arc<dyn Bucket>,
+        counts: Arc<RequestCounts>,
+        stop: tokio_util::sync::CancellationToken,
+        show: mpsc::Sender<ObjectRef>,
+    ) -> SweepContext {
+        SweepContext {
+            config: source.config.clone(),
+            bucket,
+            counts,
+            state: Arc::new(OverlayState::new(self.stored.clone())),
+            clock: self.clock.clone(),
+            limits: self.limits.clone(),
+            close_spread: self.config.close_spread,
+            state_dir: self.config.state_dir.clone(),
+            stop,
+            mode: Mode::Preview(show),
+        }
+    }
+
     /// Runs the real sweep over an overlay of the state, showing objects instead of collecting.
     async fn preview(
         &self,
@@ -122,19 +145,7 @@ impl Dry<'_> {
                 return Ok(report);
             }
         };
-        let context = SweepContext {
-            config: source.config.clone(),
-            bucket,
-            counts,
-            state: Arc::new(OverlayState::new(self.stored.clone())),
-            clock: self.clock.clone(),
-            limits: self.limits.clone(),
-            close_spread: self.config.close_spread,
-            state_dir: self.config.state_dir.clone(),
-            stop,
-            mode: Mode::Preview(show),
-        };
-        let sweep = sweep::preview(context);
+        let sweep = sweep::preview(self.context(source, bucket, counts, stop, show));
         let write = async {
             // Dropped when writing fails, so that the sweep ends too.
             let (mut shown, mut bytes) = (shown, 0);
@@ -149,6 +160,36 @@ impl Dry<'_> {
         ended?;
         page.end_source(source, &report, bytes)?;
         Ok(report)
+    }
+}
+
+/// How many objects the next sweep of a source would collect in this state, which stays as it is.
+pub(super) async fn count(config: &Config, source: &Source, state: Arc<dyn State>) -> anyhow::Result<u64> {
+    let signals = instance::Signals::watch();
+    let dry = Dry {
+        config,
+        stored: &state,
+        clock: &now::clock(None),
+        limits: &Arc::new(SweepLimits::new(&config.limits)),
+    };
+    let (show, mut shown) = mpsc::channel(QUEUE);
+    let (bucket, counts) = source.metered(&config.limits).await?;
+    let sweep = sweep::preview(dry.context(source, bucket, counts, signals.stop(), show));
+    let counting = async {
+        let mut count = 0;
+        while shown.recv().await.is_some() {
+            count += 1;
+        }
+        count
+    };
+    let (Swept { report, ended }, count) = tokio::join!(sweep, counting);
+    ended?;
+    match report.unreachable.first() {
+        None if signals.stop().is_cancelled() => {
+            Err(Stopped { exit: Exit::Interrupted, message: "stopped while counting".to_owned() }.into())
+        }
+        None => Ok(count),
+        Some(text) => Err(Stopped { exit: Exit::Unreachable, message: text.clone() }.into()),
     }
 }
 

@@ -1,18 +1,23 @@
 //! `run`: sweeps on the recurrence until stopped.
 
-use tracing::info;
+use std::path::Path;
+
+use tracing::{info, warn};
 
 use super::exit::Exit;
 use super::instance;
 use crate::clock::SystemClock;
 use crate::config::Config;
+use crate::service::control::Control;
+use crate::service::socket::{ServeLimits, Server};
 use crate::service::{Instance, Options};
 
 /// Sweep all sources on their recurrence until stopped
 ///
 /// The first sweep starts at once. SIGTERM and SIGINT stop the listing, finish what is in flight
 /// and exit with 0; a second signal exits at once, and the next start is still exact. One process
-/// owns the state directory; a second one is refused with exit code 4.
+/// owns the state directory; a second one is refused with exit code 4. Other commands are answered
+/// over the socket `control.sock` in the state directory; paused sources stay so (`sweep pause`).
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "Example:\n  s3sweep run -c /etc/s3sweep/s3sweep.toml --log-format json")]
 pub struct RunArgs {
@@ -39,12 +44,41 @@ pub(super) async fn run(args: &RunArgs, config: Config) -> anyhow::Result<Exit> 
         give_up: false,
         stop: signals.stop(),
     };
+    let state_dir = config.state_dir.clone();
     let instance = Instance::open(config, options).await?;
     info!(sources = sources.len(), "started");
-    let ran = instance.run(&sources).await;
+    let control = Control { instance: &instance, sources: &sources };
+    let server = listen(&state_dir);
+    let ran = {
+        let serving = async {
+            match &server {
+                Some(server) => server.serve(&control, &signals.stop()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let running = instance.run(&sources);
+        tokio::pin!(serving, running);
+        tokio::select! {
+            ran = &mut running => ran,
+            // stopped: the sweeps end as they do
+            () = &mut serving => running.await,
+        }
+    };
+    drop(server);
     // Why the committer stopped says more than that a sweep could not reach it.
     instance.close().await?;
     ran?;
     info!("stopped");
     Ok(Exit::Success)
+}
+
+/// Without its socket the daemon goes on; commands then find the state directory locked.
+fn listen(state_dir: &Path) -> Option<Server> {
+    match Server::listen(state_dir, ServeLimits::default()) {
+        Ok(server) => Some(server),
+        Err(error) => {
+            warn!(%error, dir = %state_dir.display(), "no control socket: other commands cannot be answered while this runs");
+            None
+        }
+    }
 }

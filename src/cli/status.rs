@@ -16,9 +16,8 @@ const PAGE: usize = 500;
 
 /// Show per leaf the marker, the lag, the last sweep and failures
 ///
-/// Reads the state directory; sends no request to a bucket. `lag` is the age of the newest
-/// collected object; everything before `closed through` has been compared with the bucket after
-/// its time and is complete.
+/// Reads the state, by way of the daemon where one runs; sends no request to a bucket. Below the
+/// table stands what its words mean; docs/operate.md tells what to make of it.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "Example:\n  s3sweep status -c s3sweep.toml --output json")]
 pub struct StatusArgs {
@@ -33,15 +32,17 @@ struct Status {
 }
 
 #[derive(Serialize)]
-struct SourceStatus {
-    name: String,
+pub(super) struct SourceStatus {
+    pub name: String,
     pattern: String,
     /// Where every leaf begins; absent before the first sweep.
     start: Option<DateTime<Utc>>,
     last_sweep: Option<LastSweep>,
     failed: Vec<FailedLine>,
     quarantined: u64,
-    leaves: Vec<LeafStatus>,
+    /// Not swept since then.
+    paused: Option<DateTime<Utc>>,
+    pub leaves: Vec<LeafStatus>,
 }
 
 #[derive(Serialize)]
@@ -53,7 +54,7 @@ struct FailedLine {
 }
 
 #[derive(Serialize)]
-struct LeafStatus {
+pub(super) struct LeafStatus {
     leaf: String,
     closed_through: String,
     dropped: bool,
@@ -65,6 +66,8 @@ struct LeafStatus {
 struct MarkerStatus {
     prefix: String,
     floor: Option<String>,
+    /// Settled objects up to the floor.
+    below_floor: u64,
     newest: Option<String>,
     /// Listed in full after its time; closes once its failed objects are settled.
     waiting: bool,
@@ -78,12 +81,14 @@ pub(super) async fn status(args: &StatusArgs, config: Config) -> anyhow::Result<
     let status = Status { sources: sources.collect::<Result<_, _>>()? };
     match args.output.output {
         Output::Json => print_lines([serde_json::to_string(&status)?])?,
-        Output::Table => print_lines(status.sources.iter().flat_map(table))?,
+        Output::Table => {
+            print_lines(status.sources.iter().flat_map(table).chain(WORDS.lines().map(str::to_owned)))?
+        }
     }
     Ok(Exit::Success)
 }
 
-fn source_status(
+pub(super) fn source_status(
     state: &dyn State,
     config: &SourceConfig,
     now: DateTime<Utc>,
@@ -96,6 +101,7 @@ fn source_status(
         last_sweep: record.as_ref().and_then(|record| record.last_sweep.clone()),
         failed: Vec::new(),
         quarantined: quarantined(state, &config.name)?,
+        paused: state.paused(&config.name)?,
         leaves: Vec::new(),
     };
     // A changed pattern begins anew with the next sweep: what is stored is of the old one.
@@ -123,6 +129,7 @@ fn leaf_status(
     let newest = markers.iter().filter_map(|(_, marker)| marker.newest_at).max();
     let open = markers.into_iter().map(|(time, marker)| MarkerStatus {
         prefix: leaf.prefix(time).name,
+        below_floor: if marker.floor_epoch == source.floor_epoch { marker.below_floor } else { 0 },
         floor: marker.floor.filter(|_| marker.floor_epoch == source.floor_epoch),
         newest: marker.newest,
         waiting: marker.drained,
@@ -173,16 +180,35 @@ fn table(source: &SourceStatus) -> Vec<String> {
     if let Some(reason) = source.last_sweep.as_ref().and_then(|last| last.unreachable.as_ref()) {
         lines.push(format!("  unreachable: {reason}"));
     }
-    for leaf in &source.leaves {
-        let lag = leaf.lag_seconds.map_or("none yet".to_owned(), |lag| format!("{} min", lag / 60));
-        let dropped = if leaf.dropped { ", no longer there" } else { "" };
-        lines.push(format!("  {}  closed before {}, lag {lag}{dropped}", leaf.leaf, leaf.closed_through));
-        for marker in leaf.open.iter().filter(|marker| !marker.closed) {
-            let waiting = if marker.waiting { ", waits for failed objects" } else { "" };
-            let floor = marker.floor.as_deref().unwrap_or("none");
-            lines.push(format!("    {}  floor {floor}{waiting}", marker.prefix));
-        }
+    if let Some(since) = source.paused {
+        lines.push(format!("  paused since {}; `s3sweep sweep resume` ends that", since.format("%F %T")));
     }
+    lines.extend(source.leaves.iter().flat_map(leaf_lines));
     lines.extend(source.failed.iter().map(|line| format!("  {} {}: {}", line.class, line.key, line.reason)));
     lines
 }
+
+/// A leaf and its open prefixes, for people.
+pub(super) fn leaf_lines(leaf: &LeafStatus) -> Vec<String> {
+    let lag = leaf.lag_seconds.map_or("none yet".to_owned(), |lag| format!("{} min", lag / 60));
+    let dropped = if leaf.dropped { ", no longer there" } else { "" };
+    let mut lines =
+        vec![format!("  {}  closed before {}, lag {lag}{dropped}", leaf.leaf, leaf.closed_through)];
+    for marker in leaf.open.iter().filter(|marker| !marker.closed) {
+        let waiting = if marker.waiting { ", waits for failed objects" } else { "" };
+        let floor = match &marker.floor {
+            Some(floor) => format!("floor {floor}, {} objects up to there", marker.below_floor),
+            None => "floor none".to_owned(),
+        };
+        lines.push(format!("    open: {}  {floor}{waiting}", marker.prefix));
+    }
+    lines
+}
+
+/// What stands below the table.
+const WORDS: &str = "
+leaf           one account and region, say, of the pattern: its wildcards filled in, the dates open
+closed before  everything earlier is collected, and was compared with the bucket after its time
+open           a day, say, that is still listed in each sweep: files may come late
+floor          all objects up to this key are settled; listing starts after it (none: at the beginning)
+lag            how old the newest collected object is; in a quiet leaf that grows without anything missing";

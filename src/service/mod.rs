@@ -3,7 +3,10 @@
 //! The instance holds the state directory, the sink and the one committer of all sources. Every
 //! task it starts is joined before [`Instance::close`] returns, with the last commit done.
 
+pub mod control;
 pub mod signals;
+pub mod socket;
+mod turn;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -28,6 +31,7 @@ use crate::decode::DecodeSettings;
 use crate::decode::inflate::{self, InflateLimits};
 use crate::encode::interflow::InterflowSettings;
 use crate::encode::{EncodeSettings, Encoder, SettingsError};
+use crate::marker::import::{self, ImportError};
 use crate::retry::Backoff;
 use crate::schedule;
 use crate::sink::dead_letter::DeadLetters;
@@ -43,6 +47,7 @@ use crate::sweep::audit::{self, Audited, Incomplete, Span, Told};
 use crate::sweep::mend::{self, Action, Mended, Mending};
 use crate::sweep::report::SourceReport;
 use crate::sweep::{self, Mode, SweepContext, SweepError, SweepLimits, Swept};
+use turn::Turn;
 
 /// How an instance is opened.
 pub struct Options {
@@ -79,6 +84,8 @@ pub struct Source {
     encoder: Arc<dyn Encoder>,
     /// Made at the first sweep; a failure is tried again at the next.
     bucket: OnceCell<Arc<dyn Bucket>>,
+    /// Who may touch its state now.
+    turn: Turn,
 }
 
 impl Source {
@@ -98,6 +105,7 @@ impl Source {
             config: Arc::new(config.clone()),
             encoder: whole.sink.encoder.encoder(config.log_type, &settings)?,
             bucket: OnceCell::new(),
+            turn: Turn::default(),
         })
     }
 
@@ -183,19 +191,37 @@ impl Instance {
         })
     }
 
-    /// Sweeps one source once.
+    /// Sweeps one source once, unless it is paused; ends early when somebody asks for its turn.
     pub async fn sweep(&self, source: &Source) -> Swept {
+        let (_turn, stop) = source.turn.sweep(&self.stop).await;
+        match (&*self.state as &dyn State).paused(&source.config.name) {
+            Ok(None) => self.sweep_now(source, stop).await,
+            Ok(Some(since)) => {
+                info!(source = source.config.name, %since, "paused: not swept");
+                Swept { report: SourceReport::new(&source.config.name), ended: Ok(()) }
+            }
+            Err(error) => Swept { report: SourceReport::new(&source.config.name), ended: Err(error.into()) },
+        }
+    }
+
+    async fn sweep_now(&self, source: &Source, stop: CancellationToken) -> Swept {
         let (bucket, counts) = match source.metered(&self.config.limits).await {
             Ok(opened) => opened,
             Err(error) => return Swept::unreachable(&source.config.name, &error),
         };
-        let context = self.context(source, bucket.clone(), counts);
-        let swept = sweep::sweep(context, |key| self.collector(source, bucket, key)).await;
+        let context = self.context(source, bucket.clone(), counts, stop.clone());
+        let swept = sweep::sweep(context, |key| self.collector(source, bucket, key, stop)).await;
         summarise(&swept.report);
         swept
     }
 
-    fn context(&self, source: &Source, bucket: Arc<dyn Bucket>, counts: Arc<RequestCounts>) -> SweepContext {
+    fn context(
+        &self,
+        source: &Source,
+        bucket: Arc<dyn Bucket>,
+        counts: Arc<RequestCounts>,
+        stop: CancellationToken,
+    ) -> SweepContext {
         SweepContext {
             config: source.config.clone(),
             bucket,
@@ -205,7 +231,7 @@ impl Instance {
             limits: self.limits.clone(),
             close_spread: self.config.close_spread,
             state_dir: self.config.state_dir.clone(),
-            stop: self.stop.clone(),
+            stop,
             mode: Mode::Collect(self.handle.clone()),
         }
     }
@@ -227,15 +253,16 @@ impl Instance {
         looker.audit(source, span, tell).await
     }
 
-    /// Collects what an audit of this source found missing; see [`audit::repair`]. Not to be run
-    /// beside a sweep of the same source.
+    /// Collects what an audit of this source found missing, in turn with its sweeps; see
+    /// [`audit::repair`].
     pub async fn repair(&self, source: &Source, incomplete: Vec<Incomplete>) -> Swept {
+        let (_turn, stop) = source.turn.sweep(&self.stop).await;
         let (bucket, counts) = match source.metered(&self.config.limits).await {
             Ok(opened) => opened,
             Err(error) => return Swept::unreachable(&source.config.name, &error),
         };
-        let context = self.context(source, bucket.clone(), counts);
-        let swept = audit::repair(context, incomplete, |key| self.collector(source, bucket, key)).await;
+        let context = self.context(source, bucket.clone(), counts, stop.clone());
+        let swept = audit::repair(context, incomplete, |key| self.collector(source, bucket, key, stop)).await;
         summarise(&swept.report);
         swept
     }
@@ -257,7 +284,13 @@ impl Instance {
         Ok(objects)
     }
 
-    fn collector(&self, source: &Source, bucket: Arc<dyn Bucket>, key: SourceKey) -> Collector {
+    fn collector(
+        &self,
+        source: &Source,
+        bucket: Arc<dyn Bucket>,
+        key: SourceKey,
+        stop: CancellationToken,
+    ) -> Collector {
         let limits = &self.config.limits;
         Collector {
             settings: CollectSettings {
@@ -292,7 +325,7 @@ impl Instance {
             clock: self.clock.clone(),
             gets: self.limits.gets.clone(),
             windows: self.windows.clone(),
-            stop: self.stop.clone(),
+            stop,
         }
     }
 
@@ -310,6 +343,7 @@ impl Instance {
             let wait = schedule::until_next(source.config.recurrence, began, first.elapsed());
             tokio::select! {
                 () = self.stop.cancelled() => return Ok(()),
+                () = source.turn.called() => {}
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -318,6 +352,16 @@ impl Instance {
     /// Sweeps every source once, side by side.
     pub async fn once(&self, sources: &[Source]) -> Vec<Swept> {
         futures_util::future::join_all(sources.iter().map(|source| self.sweep(source))).await
+    }
+
+    /// The stored state, to be read only.
+    pub fn state(&self) -> &Arc<dyn State> {
+        &self.state
+    }
+
+    /// Stores an export that was found whole.
+    pub async fn import(&self, file: &Path) -> Result<u64, ImportError> {
+        import::import(file, &*self.state, &self.handle).await
     }
 
     /// Commits what is left, finishes the open segment, and gives state and sink back. The

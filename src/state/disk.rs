@@ -15,7 +15,9 @@ use super::lock::{LockError, StateLock};
 use super::packed::Changes;
 use super::rebuild::{self, KnownSource, Rebuilt};
 use super::sidecar::{self, Sidecar, SidecarError, SidecarIdentity, SidecarSource};
-use super::{Batch, Change, MAX_BATCH, Pair, SourceRecord, State, StateError, format, history, swap};
+use super::{
+    Batch, Change, MAX_BATCH, Pair, SourceKey, SourceRecord, State, StateError, format, history, swap,
+};
 use crate::failpoint;
 
 /// Leaves named in the warning of a rebuild; the rest is counted.
@@ -372,16 +374,18 @@ fn note(sidecar: &mut Sidecar, batch: &Batch) {
             Change::PutDeadLetter(length) => sidecar.dead_letter = *length,
             Change::PutSource(name, record) => note_source(sidecar, name, record),
             Change::PutLeaf(key, head, leaf) => {
-                let (id, generation) = (u64::from(key.id), u64::from(key.generation));
-                let source = sidecar
-                    .sources
-                    .values_mut()
-                    .find(|source| source.id == id && source.generation == generation);
-                if let Some(source) = source {
+                if let Some(source) = sidecar_source_of(sidecar, *key) {
                     source.leaves.insert(head.clone(), leaf.closed_through.to_string());
                 }
             }
-            Change::PutMarker(..)
+            Change::DeleteLeaf(key, head) => {
+                if let Some(source) = sidecar_source_of(sidecar, *key) {
+                    source.leaves.remove(head);
+                }
+            }
+            Change::PutPaused(..)
+            | Change::DeletePaused(..)
+            | Change::PutMarker(..)
             | Change::DeleteMarker(..)
             | Change::PutEntry(..)
             | Change::DeleteEntry(..)
@@ -400,6 +404,11 @@ fn note(sidecar: &mut Sidecar, batch: &Batch) {
             | Change::DeleteStale(..) => {}
         }
     }
+}
+
+fn sidecar_source_of(sidecar: &mut Sidecar, key: SourceKey) -> Option<&mut SidecarSource> {
+    let (id, generation) = (u64::from(key.id), u64::from(key.generation));
+    sidecar.sources.values_mut().find(|source| source.id == id && source.generation == generation)
 }
 
 fn note_source(sidecar: &mut Sidecar, name: &str, record: &SourceRecord) {

@@ -38,7 +38,8 @@ pub const RECHECK: u8 = b'r';
 pub const QUARANTINE: u8 = b'q';
 /// A history file, by name.
 pub const HISTORY: u8 = b'h';
-
+/// A paused source, by name: it outlives generations.
+pub const PAUSED: u8 = b'w';
 /// A block of packed ledger entries, by the first of them: how [`super::disk`] keeps [`ENTRY`]
 /// pairs. Capitals are kinds that only the disk has; no reader sees them.
 pub const BLOCK: u8 = b'B';
@@ -67,6 +68,11 @@ pub fn meta_key(name: &str) -> Vec<u8> {
 /// Key of a source.
 pub fn source_key(name: &str) -> Vec<u8> {
     [&[SOURCE], name.as_bytes()].concat()
+}
+
+/// Key of the pause of a source.
+pub fn paused_key(name: &str) -> Vec<u8> {
+    [&[PAUSED], name.as_bytes()].concat()
 }
 
 /// Key of something of a source that has a name.
@@ -188,6 +194,7 @@ pub fn encode(change: &Change) -> (Vec<u8>, Option<Vec<u8>>) {
     match change {
         Change::PutSource(name, record) => (source_key(name), Some(json(record))),
         Change::PutLeaf(source, head, record) => (named_key(LEAF, *source, head), Some(json(record))),
+        Change::DeleteLeaf(source, head) => (named_key(LEAF, *source, head), None),
         Change::PutMarker(source, head, time, marker) => {
             (timed_key(MARKER, *source, head, *time), Some(json(marker)))
         }
@@ -212,6 +219,8 @@ pub fn encode(change: &Change) -> (Vec<u8>, Option<Vec<u8>>) {
         Change::DeleteHistory(file) => ([&[HISTORY], file.as_bytes()].concat(), None),
         Change::PutCleanup(source, head, time) => (timed_key(CLEANUP, *source, head, *time), Some(vec![])),
         Change::DeleteCleanup(source, head, time) => (timed_key(CLEANUP, *source, head, *time), None),
+        Change::PutPaused(name, since) => (paused_key(name), Some(json(since))),
+        Change::DeletePaused(name) => (paused_key(name), None),
         Change::DeleteStale(key) => (key.clone(), None),
     }
 }
@@ -381,6 +390,7 @@ pub fn check(key: &[u8], value: &[u8]) -> Result<(), StateError> {
         }
         Some(&QUARANTINE) => decode_json::<Quarantined>(value).map(drop),
         Some(&HISTORY) => number(),
+        Some(&PAUSED) => decode_json::<DateTime<Utc>>(value).map(drop),
         Some(_) | None => Ok(()),
     }
 }

@@ -277,6 +277,7 @@ fn every_kind_of_pair_is_checked() {
         (named_key(PROGRESS, SOURCE, "k"), b"\x01{}"),
         (quarantine_key(1, "k"), b"\x01{}"),
         (encode(&Change::PutHistory("f".into(), 1)).0, b"\x01{}"),
+        (paused_key("s"), b"\x01{}"),
         (meta_key("sink"), b"\x01{}"),
         (meta_key("dead_letter"), b"\x01{}"),
     ];
@@ -290,6 +291,7 @@ fn every_kind_of_pair_is_checked() {
         Change::PutCleanup(SOURCE, head(), time(5)),
         Change::PutHistory("f".into(), 1),
         Change::PutDeadLetter(5),
+        Change::PutPaused("s".into(), DateTime::UNIX_EPOCH),
         Change::PutSink(Position::default()),
     ];
     for change in changes {

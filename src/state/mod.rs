@@ -160,7 +160,7 @@ impl Outcome {
 }
 
 /// One settled object.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerEntry {
     /// ETag of the identity that was settled.
     pub etag: String,
@@ -312,6 +312,8 @@ pub enum Change {
     PutSource(String, Box<SourceRecord>),
     /// Stores a leaf under its head.
     PutLeaf(SourceKey, String, LeafRecord),
+    /// Forgets a leaf: it is found anew, from the source's start.
+    DeleteLeaf(SourceKey, String),
     /// Stores a prefix of a leaf.
     PutMarker(SourceKey, String, PrefixTime, Box<Marker>),
     /// Forgets a prefix.
@@ -348,6 +350,10 @@ pub enum Change {
     PutCleanup(SourceKey, String, PrefixTime),
     /// It is deleted.
     DeleteCleanup(SourceKey, String, PrefixTime),
+    /// A source, by name, is not swept from this time on.
+    PutPaused(String, DateTime<Utc>),
+    /// It is swept again.
+    DeletePaused(String),
     /// Deletes a stored key of an old generation, whatever it was.
     DeleteStale(Vec<u8>),
 }
@@ -385,6 +391,11 @@ impl dyn State + '_ {
     /// All sources that were ever seen.
     pub fn sources(&self) -> Result<Vec<Named<SourceRecord>>, StateError> {
         self.named(&format::tag_range(format::SOURCE), None, usize::MAX, format::decode_json)
+    }
+
+    /// Since when a source is paused; `None` when it is not.
+    pub fn paused(&self, name: &str) -> Result<Option<DateTime<Utc>>, StateError> {
+        self.read(&format::paused_key(name), format::decode_json)
     }
 
     /// A page of the leaves of a source, by head.

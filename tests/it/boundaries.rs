@@ -55,6 +55,8 @@ const ARROWS: &[(&str, &[&str])] = &[
             "retry",
         ],
     ),
+    // markers moved by hand: plans over the state, carried out by the committer
+    ("marker", &["commit", "state", "pattern"]),
     ("commit", &["buffers", "sink", "state", "pattern", "failpoint", "failure", "retry"]),
     ("bucket", &["aws", "failure"]),
     ("aws", &["clock", "failure"]),

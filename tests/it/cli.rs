@@ -46,6 +46,7 @@ fn every_command_explains_itself() {
         "expand",
         "check",
         "status",
+        "sweep",
         "marker",
         "quarantine",
         "audit",
@@ -88,7 +89,6 @@ fn usage_errors_exit_with_2_and_write_nothing_to_stdout() {
         ("expand from alone", &["expand", "x", "--from", "2026-01-02"], "--to"),
         ("expand at and from", &["expand", "x", "--at", "2026-01-02", "--from", "2026-01-02"], "--at"),
         ("expand another type", &["expand", "x", "--log-type", "cloudtrial"], "cloudtrail"),
-        ("marker", &["marker", "list"], "not there yet"),
         (
             "audit backwards",
             &["audit", "-c", &good, "--from", "2026-01-02", "--to", "2026-01-01"],
@@ -96,6 +96,12 @@ fn usage_errors_exit_with_2_and_write_nothing_to_stdout() {
         ),
         ("audit without a time", &["audit", "-c", &good], "--from"),
         ("no duration", &["audit", "--from", "2026-01-01", "--to", "2026-01-02", "--max-gap", "soon"], "30M"),
+        (
+            "marker reset backwards",
+            &["marker", "reset", "-c", &good, "--from", "2026-01-02", "--to", "2026-01-01"],
+            "swap them",
+        ),
+        ("marker set without a time", &["marker", "set", "-c", &good], "--closed-through"),
         ("config schema", &["config", "schema"], "not there yet"),
         ("completions", &["completions", "bash"], "not there yet"),
         ("man", &["man"], "not there yet"),
