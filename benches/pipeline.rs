@@ -17,6 +17,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use common::measure::cpu_time;
+use common::rows;
 use common::table::{Table, median};
 use common::trail::{self, Amount, Site};
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
@@ -28,8 +29,7 @@ use s3sweep::commit::{CommitHandle, CommitSettings, Committer, Durable};
 use s3sweep::config::{self, Limits};
 use s3sweep::decode::inflate::{self, FileType, InflateLimits};
 use s3sweep::decode::{self, DecodeSettings, Step};
-use s3sweep::encode::Encoder;
-use s3sweep::encode::interflow::{InterflowSettings, cloudtrail::CloudTrailEncoder};
+use s3sweep::encode::{ENCODINGS, EncodeSettings, Encoder};
 use s3sweep::record::LogType;
 use s3sweep::retry::Backoff;
 use s3sweep::sink::dead_letter::DeadLetters;
@@ -52,22 +52,35 @@ const WINDOW: usize = 128 * 1024;
 
 /// A decoder and an encoder, and what they are measured with.
 struct Pair {
-    name: &'static str,
     log_type: LogType,
-    encoder: fn() -> Arc<dyn Encoder>,
+    /// A word of [`ENCODINGS`].
+    encoding: &'static str,
     data: fn() -> Vec<(&'static str, Data)>,
 }
 
 /// One line per decoder and encoder.
-const PAIRS: &[Pair] = &[Pair {
-    name: "cloudtrail × interflow",
-    log_type: LogType::CloudTrail,
-    encoder: interflow,
-    data: cloudtrail,
-}];
+const PAIRS: &[Pair] = &[
+    Pair { log_type: LogType::CloudTrail, encoding: "interflow", data: cloudtrail },
+    Pair { log_type: LogType::CloudTrail, encoding: "cef", data: cloudtrail },
+    Pair { log_type: LogType::CloudTrail, encoding: "raw", data: cloudtrail },
+    Pair { log_type: LogType::VpcFlow, encoding: "interflow", data: vpcflow },
+    Pair { log_type: LogType::VpcFlow, encoding: "cef", data: vpcflow },
+    Pair { log_type: LogType::VpcFlow, encoding: "raw", data: vpcflow },
+    Pair { log_type: LogType::Waf, encoding: "interflow", data: waf },
+    Pair { log_type: LogType::Waf, encoding: "cef", data: waf },
+    Pair { log_type: LogType::Waf, encoding: "raw", data: waf },
+];
 
-fn interflow() -> Arc<dyn Encoder> {
-    Arc::new(CloudTrailEncoder::new(&InterflowSettings::default()).expect("the default settings"))
+impl Pair {
+    fn name(&self) -> String {
+        format!("{} × {}", self.log_type.word(), self.encoding)
+    }
+
+    fn encoder(&self) -> Arc<dyn Encoder> {
+        let encoding = ENCODINGS.iter().find(|encoding| encoding.word == self.encoding);
+        let encoder = encoding.map(|encoding| encoding.encoder(self.log_type, &EncodeSettings::default()));
+        encoder.expect("a known word").expect("the default settings")
+    }
 }
 
 /// Objects that are measured together.
@@ -126,6 +139,14 @@ fn cloudtrail() -> Vec<(&'static str, Data)> {
         ("1 × 30,000 records", Data::new([object(1, 30_000)])),
         ("100 × 200 records", Data::new((0..100).map(|seed| object(seed, 200)))),
     ]
+}
+
+fn vpcflow() -> Vec<(&'static str, Data)> {
+    vec![("1 × 200,000 rows", Data::new([("flow.log.gz".to_owned(), rows::flow_object(200_000))]))]
+}
+
+fn waf() -> Vec<(&'static str, Data)> {
+    vec![("1 × 20,000 records", Data::new([("waf.log.gz".to_owned(), rows::waf_object(20_000))]))]
 }
 
 #[allow(clippy::disallowed_methods, reason = "criterion owns the command line")]
@@ -333,7 +354,7 @@ fn collector(
             get_attempts: 4,
         },
         bucket: Arc::new(data.bucket.clone()),
-        encoder: (pair.encoder)(),
+        encoder: pair.encoder(),
         committer,
         clock: Arc::new(FixedClock(now())),
         gets: Arc::new(Semaphore::new(limits.get_concurrency)),
@@ -447,7 +468,7 @@ fn cases<'a>(pair: &'a Pair, data: &'a Data, inflated: &'a [Vec<u8>], runtime: &
             "split only",
             Box::new(move || inflated.iter().map(|object| split(pair.log_type, object, &settings)).sum()),
         ),
-        case(pair.name, Box::new(move || runtime.block_on(chain.collect(data)))),
+        case(&pair.name(), Box::new(move || runtime.block_on(chain.collect(data)))),
     ]
 }
 
@@ -463,7 +484,7 @@ fn main() {
             let (megabytes, ratio) = (data.megabytes(), data.inflated as f64 / data.stored as f64);
             println!("{what}: {megabytes:.1} MB inflated, gzip {ratio:.1}×; CPU time, medians of {TURNS}");
             let mut cases = cases(pair, &data, &inflated, &runtime);
-            groups(&mut criterion, &format!("{}, {what}", pair.name), &mut cases);
+            groups(&mut criterion, &format!("{}, {what}", pair.name()), &mut cases);
             if measures {
                 table(&mut cases);
                 println!();

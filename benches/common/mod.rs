@@ -3,5 +3,6 @@
 #![allow(dead_code, reason = "each benchmark uses its part")]
 
 pub mod measure;
+pub mod rows;
 pub mod table;
 pub mod trail;
