@@ -16,8 +16,11 @@ use super::{instance, now};
 use crate::clock::SystemClock;
 use crate::config::{Config, parse_duration};
 use crate::failure;
+use crate::service::control::{Answer, Request};
+use crate::service::socket::{Client, RemoteState};
 use crate::service::{Instance, Looker, Options, Source};
-use crate::sweep::audit::{Audited, AuditedObject, Estimate, Gap, Span, Told};
+use crate::state::State;
+use crate::sweep::audit::{Audited, AuditedObject, Estimate, Gap, Incomplete, Span, Told};
 use crate::sweep::report::SourceReport;
 use crate::sweep::{SweepError, SweepLimits};
 
@@ -52,7 +55,8 @@ pub struct AuditArgs {
     /// Collect what is missing
     ///
     /// Each prefix with something missing is listed once more, as at a recheck. The exit code is 1
-    /// when not all of it came.
+    /// when not all of it came. A running daemon does it: it lists that time once more, and its
+    /// sweeps of the source wait meanwhile.
     #[arg(long)]
     pub repair: bool,
 
@@ -105,14 +109,19 @@ pub(super) async fn audit(args: &AuditArgs, config: Config) -> anyhow::Result<Ex
 
 /// The state: read only, or owned with the sink where things are repaired.
 enum Opened {
-    Looking(Arc<dyn crate::state::State>, CancellationToken),
+    Looking(Arc<dyn State>, CancellationToken),
     Repairing(Box<Instance>),
+    /// A running daemon repairs.
+    Asking(Arc<Client>, CancellationToken),
 }
 
 impl Opened {
     async fn open(config: &Config, repair: bool, stop: CancellationToken) -> anyhow::Result<Self> {
         if !repair {
             return Ok(Opened::Looking(instance::stored_state(config).await?, stop));
+        }
+        if let Some(client) = instance::daemon(config)? {
+            return Ok(Opened::Asking(client, stop));
         }
         let clock = Arc::new(SystemClock);
         let options = Options { clock, adopt_state: false, rebuild_state: false, give_up: true, stop };
@@ -125,18 +134,44 @@ impl Opened {
         source: &Source,
         span: Span,
         tell: mpsc::Sender<Told>,
-    ) -> Result<Audited, SweepError> {
+    ) -> anyhow::Result<Audited> {
+        let (state, stop) = match self {
+            Opened::Repairing(instance) => return Ok(instance.audit(source, span, tell).await?),
+            Opened::Looking(state, stop) => (state.clone(), stop.clone()),
+            Opened::Asking(client, stop) => {
+                // what closes meanwhile would be taken for missing
+                ask(client, Request::Hold { sources: vec![source.config.name.clone()] }).await?;
+                let state: Arc<dyn State> = Arc::new(RemoteState(client.clone()));
+                (state, stop.clone())
+            }
+        };
+        let (clock, limits) = (Arc::new(SystemClock), Arc::new(SweepLimits::new(&config.limits)));
+        Ok(Looker { config, state, clock, limits, stop }.audit(source, span, tell).await?)
+    }
+
+    /// Collects what is missing, where that is asked for.
+    async fn repair(
+        &self,
+        args: &AuditArgs,
+        source: &Source,
+        incomplete: Vec<Incomplete>,
+    ) -> anyhow::Result<Option<SourceReport>> {
+        if incomplete.is_empty() {
+            return Ok(None);
+        }
         match self {
-            Opened::Repairing(instance) => instance.audit(source, span, tell).await,
-            Opened::Looking(state, stop) => {
-                let looker = Looker {
-                    config,
-                    state: state.clone(),
-                    clock: Arc::new(SystemClock),
-                    limits: Arc::new(SweepLimits::new(&config.limits)),
-                    stop: stop.clone(),
-                };
-                looker.audit(source, span, tell).await
+            Opened::Looking(..) => Ok(None),
+            Opened::Repairing(instance) => {
+                let swept = instance.repair(source, incomplete).await;
+                swept.ended?;
+                Ok(Some(swept.report))
+            }
+            Opened::Asking(client, _) => {
+                let source = source.config.name.clone();
+                match ask(client, Request::Repair { source, from: args.from, to: args.to }).await? {
+                    Answer::Repaired { report, waiting } => Ok(Some(SourceReport { waiting, ..*report })),
+                    _ => Err(instance::odd_answer()),
+                }
             }
         }
     }
@@ -144,9 +179,14 @@ impl Opened {
     async fn close(self) -> anyhow::Result<()> {
         match self {
             Opened::Repairing(instance) => Ok(instance.close().await?),
-            Opened::Looking(..) => Ok(()),
+            Opened::Looking(..) | Opened::Asking(..) => Ok(()),
         }
     }
+}
+
+async fn ask(client: &Arc<Client>, request: Request) -> anyhow::Result<Answer> {
+    let client = client.clone();
+    Ok(tokio::task::spawn_blocking(move || client.ask(request)).await?.map_err(instance::stopped)?)
 }
 
 async fn audit_all(
@@ -199,18 +239,15 @@ async fn audit_one(
     };
     let (audited, gaps) = tokio::join!(opened.audit(config, source, span, tell), write);
     let gaps = gaps?;
-    let mut audited = match audited {
-        Err(SweepError::Bucket(error)) => Audited::unreachable(&source.config.name, failure::chain(&error)),
-        other => other?,
-    };
-    let repaired = match opened {
-        Opened::Repairing(instance) if !audited.incomplete.is_empty() => {
-            let swept = instance.repair(source, std::mem::take(&mut audited.incomplete)).await;
-            swept.ended?;
-            Some(swept.report)
+    let mut audited = match audited.map_err(anyhow::Error::downcast) {
+        Err(Ok(SweepError::Bucket(error))) => {
+            Audited::unreachable(&source.config.name, failure::chain(&error))
         }
-        Opened::Repairing(_) | Opened::Looking(..) => None,
+        Err(Ok(error)) => return Err(error.into()),
+        Err(Err(error)) => return Err(error),
+        Ok(audited) => audited,
     };
+    let repaired = opened.repair(args, source, std::mem::take(&mut audited.incomplete)).await?;
     page.end_source(&audited, &gaps, repaired.as_ref())?;
     Ok(Ended { audited, repaired })
 }

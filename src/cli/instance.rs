@@ -94,30 +94,56 @@ pub(super) async fn alone(config: &Config, adopt_state: bool) -> anyhow::Result<
 /// Has a request done by the daemon, or by an instance of this command alone. Returns what was
 /// done, for people.
 pub(super) async fn ask(config: &Config, request: Request) -> anyhow::Result<String> {
-    let answer = match daemon(config)? {
-        Some(client) => tokio::task::spawn_blocking(move || client.ask(request)).await?,
+    match ask_each(config, vec![request]).await?.pop() {
+        Some(Answer::Done { text }) => Ok(text),
+        _ => Err(odd_answer()),
+    }
+}
+
+/// Has requests done one after the other, up to the first that is refused.
+pub(super) async fn ask_each(config: &Config, requests: Vec<Request>) -> anyhow::Result<Vec<Answer>> {
+    let answers: Result<Vec<_>, _> = match daemon(config)? {
+        Some(client) => {
+            let asking = move || requests.into_iter().map(|request| client.ask(request)).collect();
+            tokio::task::spawn_blocking(asking).await?
+        }
         None => {
             let instance = alone(config, false).await?;
             let sources = sources(config)?;
-            let control = Control { instance: &instance, sources: &sources };
-            let answer = control.answer(request, &mut Holding::default()).await;
+            let answers = answers_of(&instance, &sources, requests).await;
             instance.close().await?;
-            match answer {
-                Answer::Refused { because, message } => Err(ClientError::Refused { because, message }),
-                answer => Ok(answer),
-            }
+            answers
         }
     };
-    match answer.map_err(stopped)? {
-        Answer::Done { text } => Ok(text),
-        _ => anyhow::bail!("the daemon answered something else than it was asked"),
+    Ok(answers.map_err(stopped)?)
+}
+
+async fn answers_of(
+    instance: &Instance,
+    sources: &[Source],
+    requests: Vec<Request>,
+) -> Result<Vec<Answer>, ClientError> {
+    let (control, mut holding) = (Control { instance, sources }, Holding::default());
+    let mut answers = Vec::new();
+    for request in requests {
+        match control.answer(request, &mut holding).await {
+            Answer::Refused { because, message } => return Err(ClientError::Refused { because, message }),
+            answer => answers.push(answer),
+        }
     }
+    Ok(answers)
+}
+
+/// The answer is none to what was asked.
+pub(super) fn odd_answer() -> anyhow::Error {
+    anyhow::anyhow!("the daemon answered something else than it was asked")
 }
 
 /// What a daemon's refusal means for the exit code.
 pub(super) fn stopped(error: ClientError) -> Stopped {
     let exit = match &error {
         ClientError::Refused { because: Because::Usage, .. } => Exit::Usage,
+        ClientError::Refused { because: Because::Sink, .. } => Exit::Sink,
         ClientError::Refused { because: Because::State, .. } | ClientError::Gone | ClientError::Io(_) => {
             Exit::State
         }

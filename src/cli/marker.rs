@@ -256,6 +256,7 @@ fn usage(error: control::ControlError) -> anyhow::Error {
         control::ControlError::Usage(text) => UsageError(text).into(),
         control::ControlError::State(error) => error.into(),
         control::ControlError::Commit(error) => error.into(),
+        control::ControlError::Sweep(error) => error.into(),
     }
 }
 

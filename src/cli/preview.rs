@@ -1,5 +1,6 @@
 //! `preview`: a dry run.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -58,7 +59,7 @@ struct Totals<'a> {
     pattern: String,
     leaves: u64,
     prefixes: &'a [String],
-    skipped: &'a std::collections::BTreeMap<&'static str, u64>,
+    skipped: &'a std::collections::BTreeMap<Cow<'static, str>, u64>,
     bytes: u64,
     requests: Requests,
     cost_usd: f64,

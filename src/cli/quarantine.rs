@@ -1,23 +1,23 @@
 //! `quarantine`: the objects that failed for good.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 
 use super::exit::Exit;
 use super::instance;
 use super::output::{Output, OutputArgs, note, print_lines};
-use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::service::{Instance, Options};
+use crate::service::control::{Answer, Request};
 use crate::state::{Quarantined, State, StateError};
 use crate::sweep::mend::{Action, Mended};
 
 /// Quarantined objects read at once.
 const PAGE: usize = 500;
+/// Bytes of keys in one request, which holds 64 KiB: JSON writes up to six for one, and the reason
+/// of a drop stands beside them.
+const KEY_BYTES: usize = 4096;
 
 /// List, retry or drop the objects that failed for good
 ///
@@ -93,23 +93,20 @@ pub(super) async fn quarantine(
 
 /// Retries or drops; exit code 1 when not all that was named was found and done.
 async fn mend(args: &QuarantineKeys, action: &Action, config: Config) -> anyhow::Result<Exit> {
-    let clock = Arc::new(SystemClock);
-    let stop = CancellationToken::new();
-    let options = Options { clock, adopt_state: false, rebuild_state: false, give_up: true, stop };
-    let instance = Instance::open(config.clone(), options).await?;
     let keys: BTreeSet<String> = args.keys.iter().cloned().collect();
-    let (mut objects, mut ended) = (Vec::new(), Ok(()));
-    for source in &config.sources {
-        match instance.mend(source, (!args.all).then_some(&keys), action).await {
-            Ok(mended) => objects.extend(mended),
-            Err(error) => {
-                ended = Err(error);
-                break;
-            }
+    let mut requests = Vec::new();
+    for source in config.sources.iter().map(|source| &source.name) {
+        let request = |keys| Request::Quarantine { source: source.clone(), keys, action: action.clone() };
+        match args.all {
+            true => requests.push(request(None)),
+            false => requests.extend(together(&keys).into_iter().map(|keys| request(Some(keys)))),
         }
     }
-    instance.close().await?;
-    ended?;
+    let mut objects = Vec::new();
+    for answer in instance::ask_each(&config, requests).await? {
+        let Answer::Mended { objects: mended } = answer else { return Err(instance::odd_answer()) };
+        objects.extend(mended);
+    }
     let found: BTreeSet<&str> = objects.iter().map(|object| object.key.as_str()).collect();
     let unknown: Vec<_> = keys.iter().filter(|key| !found.contains(key.as_str())).collect();
     let done = match action {
@@ -136,6 +133,22 @@ async fn mend(args: &QuarantineKeys, action: &Action, config: Config) -> anyhow:
     }
     let all_done = unknown.is_empty() && objects.iter().all(|object| object.refused.is_none());
     Ok(if all_done { Exit::Success } else { Exit::Failed })
+}
+
+/// Keys in parts that fit into a request each.
+fn together(keys: &BTreeSet<String>) -> Vec<BTreeSet<String>> {
+    let (mut parts, mut bytes) = (vec![BTreeSet::new()], 0);
+    for key in keys {
+        if bytes + key.len() > KEY_BYTES {
+            parts.push(BTreeSet::new());
+            bytes = 0;
+        }
+        bytes += key.len();
+        if let Some(part) = parts.last_mut() {
+            part.insert(key.clone());
+        }
+    }
+    parts
 }
 
 /// One line of the list.

@@ -6,10 +6,13 @@
 //! | `get`, `scan` | read the state: all commands that only look work on them |
 //! | `hold` | no sweep of these sources begins until the connection ends |
 //! | `marker` | changes markers between two sweeps |
+//! | `quarantine` | retries or drops quarantined objects between two sweeps |
+//! | `repair` | audits a source and collects what is missing, between two sweeps |
 //! | `sweep` | sweeps now, pauses, resumes |
-//!
-//! `quarantine retry`, `quarantine drop` and `audit --repair` get their requests here.
 
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
@@ -20,7 +23,11 @@ use crate::config::SourceConfig;
 use crate::failure;
 use crate::marker::{self, LeafChange, MarkerChange, Refused};
 use crate::pattern::Leaf;
+use crate::sink::SinkError;
 use crate::state::{Batch, Change, Marker, SourceRecord, State, StateError};
+use crate::sweep::mend::{Action, Mended};
+use crate::sweep::report::SourceReport;
+use crate::sweep::{SweepError, Swept};
 
 /// Version of requests and answers.
 pub const VERSION: u32 = 1;
@@ -61,6 +68,24 @@ pub enum Request {
         /// The change.
         change: MarkerChange,
     },
+    /// Retries or drops quarantined objects of a source.
+    Quarantine {
+        /// Its name; it may be disabled.
+        source: String,
+        /// Which objects; `None` stands for all.
+        keys: Option<BTreeSet<String>>,
+        /// What to do with them.
+        action: Action,
+    },
+    /// Audits a source once more, and collects what is missing.
+    Repair {
+        /// Its name.
+        source: String,
+        /// It begins with the prefixes of this instant.
+        from: DateTime<Utc>,
+        /// It ends with the prefixes of this instant.
+        to: DateTime<Utc>,
+    },
     /// Sweeps, pauses or resumes.
     Sweep {
         /// The name of the source.
@@ -83,7 +108,7 @@ pub enum SweepAction {
 }
 
 /// What is answered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "snake_case")]
 pub enum Answer {
     /// The value of a key, in hexadecimal digits.
@@ -100,6 +125,18 @@ pub enum Answer {
     Done {
         /// What was done.
         text: String,
+    },
+    /// What was done with quarantined objects; those that are none are left out.
+    Mended {
+        /// One by one.
+        objects: Vec<Mended>,
+    },
+    /// How a repair ended.
+    Repaired {
+        /// What it did.
+        report: Box<SourceReport>,
+        /// [`SourceReport::waiting`], which the report's own form leaves out.
+        waiting: u64,
     },
     /// It was not done.
     Refused {
@@ -118,6 +155,8 @@ pub enum Because {
     Usage,
     /// State or sink cannot be used.
     State,
+    /// The sink cannot take records.
+    Sink,
 }
 
 impl Answer {
@@ -139,6 +178,9 @@ pub enum ControlError {
     /// The committer.
     #[error(transparent)]
     Commit(#[from] CommitError),
+    /// What a sweep needs too.
+    #[error(transparent)]
+    Sweep(#[from] SweepError),
 }
 
 impl From<Refused> for ControlError {
@@ -154,9 +196,17 @@ impl From<ControlError> for Answer {
     fn from(error: ControlError) -> Self {
         let because = match &error {
             ControlError::Usage(_) => Because::Usage,
-            ControlError::State(_) | ControlError::Commit(_) => Because::State,
+            ControlError::Commit(error) | ControlError::Sweep(SweepError::Commit(error)) => whose(error),
+            ControlError::State(_) | ControlError::Sweep(_) => Because::State,
         };
         Answer::Refused { because, message: failure::chain(&error) }
+    }
+}
+
+fn whose(error: &CommitError) -> Because {
+    match error {
+        CommitError::Sink(SinkError::Down { .. } | SinkError::Closed) => Because::Sink,
+        _ => Because::State,
     }
 }
 
@@ -205,6 +255,16 @@ impl Control<'_> {
                 info!("{text}");
                 Ok(Answer::Done { text })
             }
+            Request::Quarantine { source, keys, action } => self.mend(&source, keys, &action, holding).await,
+            Request::Repair { source, from, to } => {
+                let source = self.source(&source)?;
+                self.hold(source, holding).await;
+                let swept = self.instance.audit_and_repair(source, from, to).await;
+                release(source, holding);
+                let Swept { report, ended } = swept?;
+                ended?;
+                Ok(Answer::Repaired { waiting: report.waiting, report: Box::new(report) })
+            }
             Request::Sweep { source, action } => self.direct(self.source(&source)?, action, holding).await,
         }
     }
@@ -220,6 +280,30 @@ impl Control<'_> {
         if !holding.0.iter().any(|(held, _)| *held == source.config.name) {
             holding.0.push((source.config.name.clone(), source.turn.hold().await));
         }
+    }
+
+    /// Waits for the turn where the source is swept at all; a disabled one has a quarantine too.
+    async fn mend(
+        &self,
+        name: &str,
+        keys: Option<BTreeSet<String>>,
+        action: &Action,
+        holding: &mut Holding,
+    ) -> Result<Answer, ControlError> {
+        let configured = self.instance.config.sources.iter().find(|source| source.name == name);
+        let config = configured
+            .ok_or_else(|| ControlError::Usage(format!("no source {name:?} is configured for what runs")))?;
+        let swept = self.sources.iter().find(|source| source.config.name == name);
+        if let Some(source) = swept {
+            self.hold(source, holding).await;
+        }
+        let mended = self.instance.mend(config, keys.as_ref(), action).await;
+        if let Some(source) = swept {
+            release(source, holding);
+        }
+        let objects = mended?;
+        info!(source = name, objects = objects.len(), "quarantined objects retried or dropped");
+        Ok(Answer::Mended { objects })
     }
 
     async fn change_markers(
@@ -348,7 +432,7 @@ pub fn try_markers(
     leaves: &[String],
     change: MarkerChange,
     skips: bool,
-    now: chrono::DateTime<chrono::Utc>,
+    now: DateTime<Utc>,
 ) -> Result<usize, ControlError> {
     let (record, leaves) = chosen(state, source, leaves)?;
     let mut changed = 0;

@@ -11,6 +11,7 @@ mod turn;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::{OnceCell, mpsc};
@@ -257,6 +258,31 @@ impl Instance {
     /// [`audit::repair`].
     pub async fn repair(&self, source: &Source, incomplete: Vec<Incomplete>) -> Swept {
         let (_turn, stop) = source.turn.sweep(&self.stop).await;
+        self.repair_now(source, incomplete, stop).await
+    }
+
+    /// Audits a source and collects what is missing. The caller holds the source's turn, so that
+    /// no prefix closes in between: its objects would be taken for missing.
+    async fn audit_and_repair(
+        &self,
+        source: &Source,
+        from: DateTime<Utc>,
+        to: DateTime<Utc>,
+    ) -> Result<Swept, SweepError> {
+        let span =
+            Span { from, to, max_gap: Duration::MAX, keep_history: self.config.history, every_object: false };
+        let (tell, mut told) = mpsc::channel(1);
+        let unread = async { while told.recv().await.is_some() {} };
+        let (audited, ()) = tokio::join!(self.audit(source, span, tell), unread);
+        Ok(self.repair_now(source, audited?.incomplete, self.stop.clone()).await)
+    }
+
+    async fn repair_now(
+        &self,
+        source: &Source,
+        incomplete: Vec<Incomplete>,
+        stop: CancellationToken,
+    ) -> Swept {
         let (bucket, counts) = match source.metered(&self.config.limits).await {
             Ok(opened) => opened,
             Err(error) => return Swept::unreachable(&source.config.name, &error),

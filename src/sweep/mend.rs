@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use chrono::{DateTime, Days, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::audit::{Incomplete, Index, Owner};
 use super::recheck::Planned;
@@ -21,7 +21,8 @@ use crate::state::{Change, FailedObject, LedgerEntry, Outcome, Progress, Quarant
 const PAGE: usize = 500;
 
 /// What to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Collect what is missing of them with the next sweep.
     Retry,
@@ -33,7 +34,7 @@ pub enum Action {
 }
 
 /// What was done with one quarantined object.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mended {
     /// Name of its source.
     pub source: String,

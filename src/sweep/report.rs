@@ -1,9 +1,10 @@
 //! What a sweep did, in the numbers that `once --report` prints.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::bucket::metered::RequestCounts;
 use crate::failure::{Class, Failure};
@@ -60,7 +61,7 @@ impl Skip {
 }
 
 /// Objects by what became of them; `listed` is the sum of all but `late`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectCounts {
     /// Objects that a listing showed, and failed ones that were tried again.
     pub listed: u64,
@@ -69,7 +70,7 @@ pub struct ObjectCounts {
     /// Without bytes or records.
     pub empty: u64,
     /// Skipped, by reason.
-    pub skipped: BTreeMap<&'static str, u64>,
+    pub skipped: BTreeMap<Cow<'static, str>, u64>,
     /// Of the collected: found only by closing, recheck or reconcile.
     pub late: u64,
     /// To be tried again.
@@ -79,7 +80,7 @@ pub struct ObjectCounts {
 }
 
 /// Bytes on their way.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ByteCounts {
     /// Bodies of GETs.
     pub read: u64,
@@ -90,7 +91,7 @@ pub struct ByteCounts {
 }
 
 /// Requests to the bucket.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Requests {
     /// LIST requests.
     pub list: u64,
@@ -111,18 +112,18 @@ impl Requests {
 }
 
 /// One object that failed, was quarantined, or is gone after a part of it was delivered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailureLine {
     /// Its key.
     pub key: String,
     /// Class of the failure.
-    pub class: &'static str,
+    pub class: Cow<'static, str>,
     /// Why.
     pub reason: String,
 }
 
 /// What one sweep of one source did.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct SourceReport {
     /// Name of the source.
     pub name: String,
@@ -180,7 +181,7 @@ impl SourceReport {
 
     /// Counts an object, listed already, that turned out to be skipped.
     pub fn skip_known(&mut self, reason: Skip) {
-        *self.objects.skipped.entry(reason.word()).or_default() += 1;
+        *self.objects.skipped.entry(reason.word().into()).or_default() += 1;
     }
 
     /// Counts records that the filter left out, given by the numbers of its rules.
@@ -204,7 +205,7 @@ impl SourceReport {
         if self.failures.len() < LISTED_FAILURES {
             let line = FailureLine {
                 key: key.to_owned(),
-                class: failure.class.word(),
+                class: failure.class.word().into(),
                 reason: failure.reason.clone(),
             };
             self.failures.push(line);
@@ -251,7 +252,7 @@ mod tests {
         let counts = &report.objects;
         assert_eq!(counts.listed, 9, "one that was listed already is not listed again");
         assert_eq!(counts.skipped.values().sum::<u64>(), 10);
-        assert!(reasons.iter().all(|(_, word)| counts.skipped[word] == if *word == "gone" { 2 } else { 1 }));
+        assert!(reasons.iter().all(|(_, word)| counts.skipped[*word] == if *word == "gone" { 2 } else { 1 }));
     }
 
     #[test]
@@ -261,7 +262,7 @@ mod tests {
             report.fail(&format!("k{number}"), &Failure::new(Class::Object, "refused"));
         }
         assert_eq!((report.failures.len(), report.failures_omitted), (1000, 3));
-        let line = FailureLine { key: "k0".into(), class: "object", reason: "refused".into() };
+        let line = FailureLine { key: "k0".into(), class: "object".into(), reason: "refused".into() };
         assert_eq!(report.failures.first(), Some(&line));
     }
 

@@ -20,6 +20,7 @@ use s3sweep::service::socket::{Client, ClientError, NAME, RemoteState, ServeLimi
 use s3sweep::service::{Instance, InstanceError, Options, Source};
 use s3sweep::state::overlay::OverlayState;
 use s3sweep::state::{SourceRecord, State, StateError};
+use s3sweep::sweep::mend::Action;
 use s3sweep::sweep::report::SourceReport;
 use s3sweep::testing::{Fault, FaultyBucket, MemoryBucket, When};
 use tokio_util::sync::CancellationToken;
@@ -84,6 +85,7 @@ impl Host {
              discover_every = \"0M\"\n",
             self.name, self.prefix
         );
+        fs::write(self.folder.path().join("host.toml"), &text).unwrap(); // for commands
         config::parse(PathBuf::from("host.toml"), &text).unwrap()
     }
 
@@ -540,5 +542,91 @@ async fn who_holds_a_source_keeps_its_sweeps_waiting() {
     drop(holding);
     assert_eq!(sweep.as_mut().await.report.objects.collected, 4);
     drop(sweep);
+    instance.close().await.unwrap();
+}
+
+/// A command against the state of a host, by its configuration file; exit code and stdout.
+fn command(host: &Path, arguments: &[&str]) -> (i32, String) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_s3sweep"))
+        .args(arguments)
+        .arg("-c")
+        .arg(host.join("host.toml"))
+        .output()
+        .unwrap();
+    (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+}
+
+/// Five records, and damage after the second of them; quarantined.
+async fn damaged(host: &Host) -> (String, String) {
+    let key = trail_key(0, at("2026-06-04T02:00:00Z"), 9);
+    let ids: Vec<_> = (0..5).map(|number| format!("{key}#{number}")).collect();
+    let (whole, begun) = (trail_body(&ids), trail_body(&ids[..2]));
+    let body = format!("{}, damage", &begun[..begun.len() - 2]);
+    host.trail.objects.put(&key, body, at("2026-06-04T03:06:00Z"));
+    assert_eq!(host.sweep("2026-06-04T03:07:00Z").await.objects.quarantined, 1);
+    (key, whole)
+}
+
+#[tokio::test]
+async fn a_running_daemon_retries_quarantined_objects() {
+    let (trail, host) = four_days(DAYS).await;
+    let (key, whole) = damaged(&host).await;
+    trail.objects.put(&key, whole, at("2026-06-04T03:08:00Z"));
+    let (folder, asked) = (host.folder.path().to_owned(), key.clone());
+    let told = served(&host, ServeLimits::default(), move |_| {
+        let retry = ["quarantine", "retry", "--output", "json", &asked, "other"];
+        [command(&folder, &retry), command(&folder, &["quarantine", "retry", "--all"])]
+    })
+    .await;
+    let line = format!(
+        "{{\"retried\":[{{\"key\":\"{key}\",\"records\":2,\"source\":\"main\"}}],\"unknown\":[\"other\"]}}\n"
+    );
+    assert_eq!(told, [(1, line), (0, String::new())], "the second finds an empty quarantine");
+    assert_eq!(host.sweep("2026-06-04T03:15:00Z").await.objects.collected, 1);
+    let delivered = host.delivered();
+    assert_eq!((delivered.len(), delivered.values().sum::<u64>()), (15, 15), "each record once");
+}
+
+#[tokio::test]
+async fn a_running_daemon_drops_quarantined_objects() {
+    let (_, host) = four_days(DAYS).await;
+    let (key, _) = damaged(&host).await;
+    let folder = host.folder.path().to_owned();
+    let told = served(&host, ServeLimits::default(), move |_| {
+        [
+            command(&folder, &["quarantine", "drop", "--all", "--reason", "beyond repair"]),
+            command(&folder, &["quarantine", "list", "--output", "json"]),
+        ]
+    })
+    .await;
+    let line = format!("dropped  main  {key} (2 records delivered)\n");
+    assert_eq!(told, [(0, line), (0, "{\"quarantine\":[]}\n".to_owned())]);
+    let (instance, _) = host.open("2026-06-04T03:15:00Z", false).await.unwrap();
+    let state: &dyn State = &**instance.state();
+    let entry = state.entry(state.source("main").unwrap().unwrap().key(), &key).unwrap().unwrap();
+    assert_eq!(entry.reason.as_deref(), Some("beyond repair"));
+    instance.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn who_mends_the_quarantine_waits_for_the_turn() {
+    let (_, host) = four_days(DAYS).await;
+    damaged(&host).await;
+    let (instance, sources) = host.open("2026-06-04T03:10:00Z", false).await.unwrap();
+    let control = Control { instance: &instance, sources: &sources };
+    let (mut other, mut holding) = (Holding::default(), Holding::default());
+    control.answer(Request::Hold { sources: vec!["main".into()] }, &mut other).await;
+    let retry =
+        |source: &str| Request::Quarantine { source: source.into(), keys: None, action: Action::Retry };
+    let mut mending = Box::pin(control.answer(retry("main"), &mut holding));
+    assert!(futures_util::poll!(&mut mending).is_pending());
+    drop(other);
+    let answer = mending.as_mut().await;
+    assert!(matches!(&answer, Answer::Mended { objects } if objects.len() == 1), "{answer:?}");
+    drop(mending);
+    let answer = control.answer(retry("mian"), &mut holding).await;
+    assert!(matches!(answer, Answer::Refused { because: Because::Usage, .. }), "{answer:?}");
+    // and gives it back
+    instance.sweep(&sources[0]).await.ended.unwrap();
     instance.close().await.unwrap();
 }

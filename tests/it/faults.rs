@@ -97,11 +97,11 @@ struct Told {
     lists: u64,
     gets: u64,
     /// Classes of `failures`, each once.
-    failures: Vec<&'static str>,
+    failures: Vec<String>,
 }
 
-fn told(exit: i32, lists: u64, gets: u64, failures: &[&'static str]) -> Told {
-    Told { exit, lists, gets, failures: failures.to_vec() }
+fn told(exit: i32, lists: u64, gets: u64, failures: &[&str]) -> Told {
+    Told { exit, lists, gets, failures: failures.iter().map(ToString::to_string).collect() }
 }
 
 /// A sweep of which nothing is new: a discovery, and a LIST per leaf.
@@ -285,7 +285,7 @@ async fn run(case: Case) {
         let report = site.sweep(number).await;
         records += report.records;
         read += report.bytes.read;
-        let classes: BTreeSet<_> = report.failures.iter().map(|line| line.class).collect();
+        let classes: BTreeSet<_> = report.failures.iter().map(|line| line.class.to_string()).collect();
         let did = Told {
             exit: exit_of(&report),
             lists: report.requests.list,

@@ -130,6 +130,56 @@ fn is_it_complete() {
     assert_eq!((code, lost["sources"][0]["counts"]["unknown"].as_u64()), (4, Some(2)), "{lost}");
 }
 
+/// A daemon that is ended with the test.
+struct Daemon(std::process::Child);
+
+impl Daemon {
+    #[allow(clippy::disallowed_methods, reason = "no runtime here")]
+    fn start(place: &Place) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_s3sweep"));
+        let daemon = Daemon(command.args(["run", "-q"]).current_dir(place.folder.path()).spawn().unwrap());
+        for _ in 0..600 {
+            if place.folder.path().join("state/control.sock").exists() {
+                return daemon;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("the daemon has no socket")
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_running_daemon_repairs_what_an_audit_finds_missing() {
+    let place = Place::new();
+    place.put("0010", &crate::world::trail_body(&["a".into(), "b".into()]));
+    assert_eq!(place.run("s3sweep once -q").0, 0);
+    place.put("0005", &crate::world::trail_body(&["c".into()]));
+    let daemon = Daemon::start(&place);
+    let repair = "s3sweep audit --from 2020-03-01 --to 2020-03-31 --repair";
+    let (code, repaired) = place.json(&format!("{repair} --output json"));
+    let source = &repaired["sources"][0];
+    assert_eq!((code, source["counts"]["missing"].as_u64()), (0, Some(1)), "{repaired}");
+    let report = &source["repaired"];
+    assert_eq!(
+        (report["records"].as_u64(), report["objects"]["late"].as_u64()),
+        (Some(1), Some(1)),
+        "{report}"
+    );
+    let (code, text) = place.run(repair);
+    assert!(code == 0 && text.contains("delivered 2 with 3 records"), "{text}");
+    assert!(!text.contains("repaired"), "nothing was missing: {text}");
+    drop(daemon);
+    assert_eq!(place.run("s3sweep once -q").0, 0, "ends what the daemon left open");
+    assert_eq!(place.ids(), ["a", "b", "c"], "each once");
+}
+
 #[test]
 fn mend_a_quarantined_object() {
     let place = Place::new();

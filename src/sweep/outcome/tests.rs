@@ -261,7 +261,7 @@ fn entry(rig: &Rig) -> Option<(Outcome, u64)> {
 }
 
 fn assert_told_gone(report: &SourceReport, case: &str) {
-    let told: Vec<_> = report.failures.iter().map(|line| (line.class, line.reason.as_str())).collect();
+    let told: Vec<_> = report.failures.iter().map(|line| (&*line.class, line.reason.as_str())).collect();
     assert_eq!(told, [("gone", "deleted while it was collected, after 1 of its records")], "{case}");
     let counts = (report.objects.listed, report.objects.skipped.get("gone"), report.has_failures());
     assert_eq!(counts, (1, Some(&1), false), "{case}: counted once, and no failure of the run");
