@@ -16,12 +16,13 @@ const SINK: Option<i32> = Some(5);
 fn site(fixture: &Fixture) -> Site {
     let site = Site::new();
     fixture.write(&site.path("bucket"));
-    configure(&site);
+    configure(&site, "256KiB");
     site
 }
 
-fn configure(site: &Site) {
-    site.configure("rotate_size = \"256KiB\"\nsink_timeout = \"1 S\"", &site.folder_source(PREFIX));
+fn configure(site: &Site, rotate_size: &str) {
+    let sink = format!("rotate_size = \"{rotate_size}\"\nsink_timeout = \"1 S\"");
+    site.configure(&sink, &site.folder_source(PREFIX));
 }
 
 /// More than a megabyte of records, in objects of several commits each.
@@ -176,6 +177,8 @@ fn a_read_only_state_is_exit_code_4() {
 /// Stops a run amid its records, with an open segment that the state knows.
 fn interrupted(fixture: &Fixture) -> Site {
     let site = site(fixture);
+    // never due for rotation: a segment that a commit sealed may be gone, its reader took it
+    configure(&site, "256MiB");
     let ran = run(site.once().env("S3SWEEP_FAILPOINT", "before-sidecar:6"));
     assert_eq!(ran.code, None, "it dies: {}", ran.err);
     assert!(open_segment(&site).is_some(), "{:?}", site.sink_files());
