@@ -2,7 +2,8 @@
 //! and encoder through [`Collector::collect`], the function that sweeps call.
 //!
 //! Time is CPU time of the process. After the groups a table tells medians and the share of
-//! inflating alone; its cases take turns, so that all see the same machine. With
+//! inflating alone; its cases take turns, so that all see the same machine. `--tables [TEXT]` prints
+//! the tables alone, of the pairs whose name has this text. With
 //! `S3SWEEP_BENCH_DATA=FOLDER` the objects are the `*.json.gz` below that folder.
 
 mod common;
@@ -474,17 +475,24 @@ fn cases<'a>(pair: &'a Pair, data: &'a Data, inflated: &'a [Vec<u8>], runtime: &
 
 fn main() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let mut criterion = Criterion::default().with_measurement(CpuTime).configure_from_args();
+    let arguments: Vec<String> = std::env::args().collect();
+    // `--tables [TEXT]`: the tables alone, of the pairs whose name has this text
+    let tables = arguments.iter().position(|argument| argument == "--tables");
+    let wanted = tables.and_then(|at| arguments.get(at + 1)).filter(|text| !text.starts_with("--"));
+    let criterion = Criterion::default().with_measurement(CpuTime);
+    let mut criterion = if tables.is_some() { criterion } else { criterion.configure_from_args() };
     // criterion alone knows its arguments; these two ask for no measurement
-    let measures = !std::env::args().any(|argument| ["--list", "--test"].contains(&&*argument));
-    for pair in PAIRS {
+    let measures = !arguments.iter().any(|argument| ["--list", "--test"].contains(&&**argument));
+    for pair in PAIRS.iter().filter(|pair| wanted.is_none_or(|wanted| pair.name().contains(&**wanted))) {
         for (what, data) in (pair.data)() {
             runtime.block_on(compare_with_file_sink(pair, &data, &limits()));
             let inflated: Vec<_> = data.objects.iter().map(|(_, bytes)| inflated(bytes)).collect();
             let (megabytes, ratio) = (data.megabytes(), data.inflated as f64 / data.stored as f64);
             println!("{what}: {megabytes:.1} MB inflated, gzip {ratio:.1}×; CPU time, medians of {TURNS}");
             let mut cases = cases(pair, &data, &inflated, &runtime);
-            groups(&mut criterion, &format!("{}, {what}", pair.name()), &mut cases);
+            if tables.is_none() {
+                groups(&mut criterion, &format!("{}, {what}", pair.name()), &mut cases);
+            }
             if measures {
                 table(&mut cases);
                 println!();
