@@ -6,6 +6,7 @@ use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::needs::Need;
 use crate::restart::site::{Fixture, PREFIX, Ran, Site, copy, run};
 
 /// Exit codes of the design's section 6.
@@ -63,11 +64,11 @@ impl Mounted {
         match mount.output() {
             Ok(output) if output.status.success() => Some(Mounted(at.to_owned())),
             Ok(output) => {
-                println!("no mount: {}", String::from_utf8_lossy(&output.stderr).trim());
+                Need::Mount.is_missing(String::from_utf8_lossy(&output.stderr).trim());
                 None
             }
             Err(error) => {
-                println!("no mount: {error}");
+                Need::Mount.is_missing(error);
                 None
             }
         }
@@ -120,7 +121,6 @@ fn a_sink_below_min_free_is_exit_code_5() {
     let fixture = small();
     let site = site(&fixture);
     let Some(disk) = Mounted::new(&site.path("out"), "2m") else {
-        println!("skipped: a sink with little space needs a mount");
         return;
     };
     site.configure(
@@ -140,7 +140,6 @@ fn a_full_disk_below_the_state_is_exit_code_4_and_costs_nothing() {
     let mut full = 0;
     for size in ["4k", "12k", "24k", "36k", "48k", "64k"] {
         let Some(disk) = Mounted::new(&site.path("state"), size) else {
-            println!("skipped: a full state directory needs a mount");
             return;
         };
         let ran = run(&mut site.once());
@@ -162,7 +161,6 @@ fn a_read_only_state_is_exit_code_4() {
     let fixture = small();
     let site = site(&fixture);
     let Some(disk) = Mounted::new(&site.path("state"), "32m") else {
-        println!("skipped: a read-only state directory needs a mount");
         return;
     };
     for case in ["fresh", "in use"] {

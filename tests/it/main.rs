@@ -24,6 +24,7 @@ mod fixtures;
 mod fuzz_checks;
 mod interflow_names;
 mod model;
+mod needs;
 mod operate_docs;
 #[cfg(feature = "parquet")]
 mod parquet;

@@ -15,6 +15,7 @@ use s3sweep::failure::Class;
 use s3sweep::sweep::audit::{Audited, Told};
 use s3sweep::testing::{Fault, When};
 
+use crate::needs;
 use crate::world::{World, at, trail_body, trail_key};
 
 const BEGIN: &str = "2026-06-01T22:00:00Z";
@@ -532,8 +533,7 @@ fn rules() -> impl Strategy<Value = Rules> {
 }
 
 fn cases() -> u32 {
-    #[allow(clippy::disallowed_methods, reason = "the number of cases is a matter of the test run")]
-    std::env::var("S3SWEEP_MODEL_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(1000)
+    needs::variable("S3SWEEP_MODEL_CASES").unwrap_or(1000)
 }
 
 #[test]

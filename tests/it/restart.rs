@@ -10,6 +10,7 @@ use std::time::Duration;
 use s3sweep::testing::S3Server;
 use tokio::task::JoinSet;
 
+use crate::needs;
 use site::{BUCKET, Fixture, PREFIX, Site, run};
 
 const KILLS: u32 = 300;
@@ -28,8 +29,7 @@ const PATIENCE: u32 = 60_000;
 
 /// How many kills: more for a longer run.
 fn kills() -> u32 {
-    #[allow(clippy::disallowed_methods, reason = "the number of kills is a matter of the test run")]
-    std::env::var("S3SWEEP_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS)
+    needs::variable("S3SWEEP_KILLS").unwrap_or(KILLS)
 }
 
 /// Two objects of several commits each on every day, and many small ones.

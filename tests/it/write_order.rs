@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::needs::Need;
 use crate::restart::site::{Fixture, NOW, PREFIX, Site, run};
 
 /// What is looked at.
@@ -269,11 +270,11 @@ fn recorded(site: &Site) -> Option<Vec<Step>> {
     match probe {
         Ok(output) if output.status.success() => {}
         Ok(output) => {
-            println!("skipped: no trace: {}", String::from_utf8_lossy(&output.stderr).trim());
+            Need::Strace.is_missing(String::from_utf8_lossy(&output.stderr).trim());
             return None;
         }
         Err(error) => {
-            println!("skipped: no strace: {error}");
+            Need::Strace.is_missing(error);
             return None;
         }
     }
