@@ -1,10 +1,9 @@
 //! `audit`: is it complete?
 
-use std::io::{self, Write};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -12,9 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::exit::{Exit, UsageError};
 use super::output::{Output, OutputArgs, note};
+use super::stream::{self, Stream, WriteError};
 use super::{instance, now};
 use crate::clock::SystemClock;
-use crate::config::{Config, parse_duration};
+use crate::config::{Config, SinkType, parse_duration};
 use crate::failure;
 use crate::service::control::{Answer, Request};
 use crate::service::socket::{Client, RemoteState};
@@ -77,6 +77,13 @@ fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| "expected a number with M, H or D, such as 30M or 1H".to_owned())
 }
 
+/// What stands before the sources.
+#[derive(Serialize)]
+struct Head {
+    from: String,
+    to: String,
+}
+
 /// What follows the objects of a source.
 #[derive(Serialize)]
 struct Totals<'a> {
@@ -99,10 +106,9 @@ pub(super) async fn audit(args: &AuditArgs, config: Config) -> anyhow::Result<Ex
     }
     let (signals, sources) = (instance::Signals::watch(), instance::sources(&config)?);
     let opened = Opened::open(&config, args.repair, signals.stop()).await?;
-    let mut page = Page { out: io::BufWriter::new(io::stdout()), form: args.output.output, first: true };
-    let audited = audit_all(args, &config, &opened, &sources, &mut page).await;
+    let audited = audit_all(args, &config, &opened, &sources).await;
     let closed = opened.close().await;
-    let exit = audited?;
+    let exit = stream::ended(audited)?;
     closed?;
     Ok(if signals.stop().is_cancelled() { Exit::Interrupted } else { exit })
 }
@@ -176,6 +182,17 @@ impl Opened {
         }
     }
 
+    /// Where the result goes: a repair goes on without a reader, and leaves stdout to its records.
+    fn output(&self, form: Output, config: &Config) -> Stream {
+        match self {
+            Opened::Looking(..) => Stream::open(form),
+            Opened::Repairing(_) if config.sink.sink_type == SinkType::Stdout => {
+                Stream::on_stderr(form).for_work()
+            }
+            Opened::Repairing(_) | Opened::Asking(..) => Stream::open(form).for_work(),
+        }
+    }
+
     async fn close(self) -> anyhow::Result<()> {
         match self {
             Opened::Repairing(instance) => Ok(instance.close().await?),
@@ -194,16 +211,16 @@ async fn audit_all(
     config: &Config,
     opened: &Opened,
     sources: &[Source],
-    page: &mut Page,
 ) -> anyhow::Result<Exit> {
-    page.begin(args)?;
+    let mut out = opened.output(args.output.output, config);
+    let at = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    out.begin(&Head { from: at(args.from), to: at(args.to) })?;
     let mut exits = Vec::new();
     for source in sources {
-        let ended = audit_one(args, config, opened, source, page).await?;
+        let ended = audit_one(args, config, opened, source, &mut out).await?;
         exits.push(exit_for(&ended));
     }
-    page.json("]}\n")?;
-    page.out.flush().context(WRITE)?;
+    out.end()?;
     // what is missing for sure matters most
     let order = [Exit::Failed, Exit::Unreachable, Exit::State];
     Ok(order.into_iter().find(|exit| exits.contains(exit)).unwrap_or(Exit::Success))
@@ -214,7 +231,7 @@ async fn audit_one(
     config: &Config,
     opened: &Opened,
     source: &Source,
-    page: &mut Page,
+    out: &mut Stream,
 ) -> anyhow::Result<Ended> {
     let span = Span {
         from: args.from,
@@ -223,22 +240,20 @@ async fn audit_one(
         keep_history: config.history,
         every_object: args.all,
     };
-    page.begin_source(source)?;
-    let (tell, mut told) = mpsc::channel(QUEUE);
-    let write = async {
-        let mut gaps = Vec::new();
-        while let Some(told) = told.recv().await {
-            match told {
-                Told::Estimate(estimate) => tell_estimate(&estimate),
-                Told::Object(object) => page.object(&object)?,
-                Told::Gap(gap) if gaps.len() < LISTED_GAPS => gaps.push(gap),
-                Told::Gap(_) => {}
-            }
+    out.source(&format!("{}: {}", source.config.name, source.config.pattern))?;
+    let (tell, told) = mpsc::channel(QUEUE);
+    let mut gaps = Vec::new();
+    let write = stream::each(told, |told| {
+        match told {
+            Told::Estimate(estimate) => tell_estimate(&estimate),
+            Told::Object(object) => write_object(out, &object)?,
+            Told::Gap(gap) if gaps.len() < LISTED_GAPS => gaps.push(gap),
+            Told::Gap(_) => {} // counted
         }
-        anyhow::Ok(gaps)
-    };
-    let (audited, gaps) = tokio::join!(opened.audit(config, source, span, tell), write);
-    let gaps = gaps?;
+        Ok(())
+    });
+    let (audited, written) = tokio::join!(opened.audit(config, source, span, tell), write);
+    written?;
     let mut audited = match audited.map_err(anyhow::Error::downcast) {
         Err(Ok(SweepError::Bucket(error))) => {
             Audited::unreachable(&source.config.name, failure::chain(&error))
@@ -248,7 +263,8 @@ async fn audit_one(
         Ok(audited) => audited,
     };
     let repaired = opened.repair(args, source, std::mem::take(&mut audited.incomplete)).await?;
-    page.end_source(&audited, &gaps, repaired.as_ref())?;
+    let totals = Totals { audited: &audited, gaps: &gaps, repaired: repaired.as_ref() };
+    out.end_source(&totals, lines(&totals))?;
     Ok(Ended { audited, repaired })
 }
 
@@ -280,73 +296,18 @@ fn exit_for(Ended { audited, repaired }: &Ended) -> Exit {
     }
 }
 
-/// stdout: objects are written as they come.
-struct Page {
-    out: io::BufWriter<io::Stdout>,
-    form: Output,
-    first: bool,
-}
-
-impl Page {
-    fn begin(&mut self, args: &AuditArgs) -> anyhow::Result<()> {
-        let at = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
-        self.json(&format!("{{\"from\":\"{}\",\"to\":\"{}\",\"sources\":[", at(args.from), at(args.to)))
-    }
-
-    fn begin_source(&mut self, source: &Source) -> anyhow::Result<()> {
-        let comma = if std::mem::replace(&mut self.first, true) { "" } else { "," };
-        self.json(&format!("{comma}{{\"objects\":["))?;
-        self.line(|| format!("{}: {}", source.config.name, source.config.pattern))
-    }
-
-    fn object(&mut self, object: &AuditedObject) -> anyhow::Result<()> {
-        let comma = if std::mem::take(&mut self.first) { "" } else { "," };
-        self.json(&format!("{comma}{}", serde_json::to_string(object)?))?;
-        self.line(|| {
-            let records = object.records.map(|records| format!(", {records} records")).unwrap_or_default();
-            let reason = object.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-            format!("  {:<18} {}{records}{reason}", object.standing, object.key)
-        })
-    }
-
-    fn end_source(
-        &mut self,
-        audited: &Audited,
-        gaps: &[Gap],
-        repaired: Option<&SourceReport>,
-    ) -> anyhow::Result<()> {
-        let totals = Totals { audited, gaps, repaired };
-        let rest = serde_json::to_string(&totals)?;
-        self.json(&format!("],{}", rest.trim_start_matches('{')))?;
-        for line in lines(audited, gaps) {
-            self.line(|| line)?;
-        }
-        for line in repaired.into_iter().flat_map(super::once::lines) {
-            self.line(|| format!("  repaired {line}"))?;
-        }
-        self.first = false;
-        Ok(())
-    }
-
-    fn line(&mut self, line: impl FnOnce() -> String) -> anyhow::Result<()> {
-        match self.form {
-            Output::Table => writeln!(self.out, "{}", line()).context(WRITE),
-            Output::Json => Ok(()),
-        }
-    }
-
-    fn json(&mut self, text: &str) -> anyhow::Result<()> {
-        match self.form {
-            Output::Json => self.out.write_all(text.as_bytes()).context(WRITE),
-            Output::Table => Ok(()),
-        }
-    }
+fn write_object(out: &mut Stream, object: &AuditedObject) -> Result<(), WriteError> {
+    out.item(object, || {
+        let records = object.records.map(|records| format!(", {records} records")).unwrap_or_default();
+        let reason = object.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        format!("  {:<18} {}{records}{reason}", object.standing, object.key)
+    })
 }
 
 /// The sums for people.
-fn lines(audited: &Audited, gaps: &[Gap]) -> Vec<String> {
+fn lines(Totals { audited, gaps, repaired }: &Totals<'_>) -> Vec<String> {
     let counts = &audited.counts;
-    let by_word = |words: &std::collections::BTreeMap<String, u64>| match words.is_empty() {
+    let by_word = |words: &BTreeMap<String, u64>| match words.is_empty() {
         true => "0".to_owned(),
         false => words.iter().map(|(word, count)| format!("{count} {word}")).collect::<Vec<_>>().join(" + "),
     };
@@ -367,17 +328,43 @@ fn lines(audited: &Audited, gaps: &[Gap]) -> Vec<String> {
             counts.missing, counts.history_expired, counts.unknown, audited.requests.list
         ),
     ];
-    lines.extend(gaps.iter().map(|gap| {
-        format!(
-            "  hint: no file of {} from {} to {}",
-            gap.leaf,
-            gap.from.format("%F %R"),
-            gap.to.format("%F %R")
-        )
-    }));
+    lines.extend(gap_lines(gaps, audited.gap_count));
     lines.extend(audited.lost_history.iter().map(|text| format!("  history lost: {text}")));
     lines.extend(audited.unreachable.iter().map(|text| format!("  unreachable: {text}")));
+    lines.extend(
+        repaired
+            .iter()
+            .flat_map(|report| super::once::lines(report))
+            .map(|line| format!("  repaired {line}")),
+    );
     lines
 }
 
-const WRITE: &str = "failed to write to stdout";
+/// The gaps that are listed, and how many more there are.
+fn gap_lines(gaps: &[Gap], all: u64) -> Vec<String> {
+    let time = |at: DateTime<Utc>| at.format("%F %R").to_string();
+    let mut lines: Vec<_> = gaps
+        .iter()
+        .map(|gap| format!("  hint: no file of {} from {} to {}", gap.leaf, time(gap.from), time(gap.to)))
+        .collect();
+    let more = all.saturating_sub(gaps.len() as u64);
+    if more > 0 {
+        lines.push(format!("  hint: and {more} more times without a file; a larger --max-gap lists fewer"));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_that_are_not_listed_are_counted() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().expect("an instant");
+        let gap = Gap { leaf: "l".into(), from: at("2026-06-01T00:00:00Z"), to: at("2026-06-01T03:00:00Z") };
+        let line = "  hint: no file of l from 2026-06-01 00:00 to 2026-06-01 03:00";
+        assert_eq!(gap_lines(&[gap.clone()], 1), [line]);
+        let more = "  hint: and 7 more times without a file; a larger --max-gap lists fewer";
+        assert_eq!(gap_lines(&[gap.clone(), gap], 9), [line, line, more]);
+    }
+}

@@ -332,7 +332,9 @@ async fn checked_import(
 
 fn refused(error: import::ImportError) -> anyhow::Error {
     let exit = match &error {
-        import::ImportError::Unfit { .. } | import::ImportError::Read { .. } => Exit::Usage,
+        import::ImportError::Unfit { .. }
+        | import::ImportError::NoFile { .. }
+        | import::ImportError::Read { .. } => Exit::Usage,
         import::ImportError::State(_) | import::ImportError::Commit(_) => Exit::State,
     };
     Stopped { exit, message: crate::failure::chain(&error) }.into()

@@ -23,6 +23,7 @@ mod quarantine;
 mod run;
 mod secret;
 mod status;
+mod stream;
 mod sweep;
 
 use std::path::PathBuf;

@@ -1,16 +1,15 @@
 //! `preview`: a dry run.
 
 use std::borrow::Cow;
-use std::io::{self, Write};
 use std::sync::Arc;
 
-use anyhow::Context;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::exit::{Exit, Stopped};
-use super::output::{Output, OutputArgs};
+use super::output::OutputArgs;
+use super::stream::{self, Stream};
 use super::{instance, now};
 use crate::bucket::metered::RequestCounts;
 use crate::bucket::{Bucket, ObjectRef};
@@ -67,15 +66,7 @@ struct Totals<'a> {
 }
 
 pub(super) async fn preview(args: &PreviewArgs, config: Config) -> anyhow::Result<Exit> {
-    match show(args, config).await {
-        // Whoever read stdout has what it wanted.
-        Err(error) if is_broken_pipe(&error) => Ok(Exit::Success),
-        shown => shown,
-    }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    stream::ended(show(args, config).await)
 }
 
 async fn show(args: &PreviewArgs, config: Config) -> anyhow::Result<Exit> {
@@ -83,18 +74,17 @@ async fn show(args: &PreviewArgs, config: Config) -> anyhow::Result<Exit> {
     let signals = instance::Signals::watch();
     let stored = instance::stored_state(&config).await?;
     let limits = Arc::new(SweepLimits::new(&config.limits));
-    let mut page =
-        Page { out: io::BufWriter::new(io::stdout()), form: args.output.output, sources: 0, first: true };
-    page.begin()?;
+    let mut out = Stream::open(args.output.output);
+    out.begin(&serde_json::Map::new())?;
     let mut exit = Exit::Success;
     for source in &instance::sources(&config)? {
         let context = Dry { config: &config, stored: &stored, clock: &clock, limits: &limits };
-        let report = context.preview(source, signals.stop(), &mut page).await?;
+        let report = context.preview(source, signals.stop(), &mut out).await?;
         if !report.unreachable.is_empty() {
             exit = Exit::Unreachable;
         }
     }
-    page.end()?;
+    out.end()?;
     Ok(if signals.stop().is_cancelled() { Exit::Interrupted } else { exit })
 }
 
@@ -134,34 +124,67 @@ impl Dry<'_> {
         &self,
         source: &Source,
         stop: tokio_util::sync::CancellationToken,
-        page: &mut Page,
+        out: &mut Stream,
     ) -> anyhow::Result<SourceReport> {
         let (show, shown) = mpsc::channel(QUEUE);
-        page.begin_source(source)?;
+        out.source(&format!("{}: {}", source.config.name, source.config.pattern))?;
         let (bucket, counts) = match source.metered(&self.config.limits).await {
             Ok(opened) => opened,
             Err(error) => {
                 let Swept { report, .. } = Swept::unreachable(&source.config.name, &error);
-                page.end_source(source, &report, 0)?;
+                end_source(out, source, &report, 0)?;
                 return Ok(report);
             }
         };
         let sweep = sweep::preview(self.context(source, bucket, counts, stop, show));
-        let write = async {
-            // Dropped when writing fails, so that the sweep ends too.
-            let (mut shown, mut bytes) = (shown, 0);
-            while let Some(object) = shown.recv().await {
-                bytes += object.size;
-                page.object(&object)?;
-            }
-            anyhow::Ok(bytes)
-        };
-        let (Swept { report, ended }, bytes) = tokio::join!(sweep, write);
-        let bytes = bytes?;
+        let mut bytes = 0;
+        let write = stream::each(shown, |object| {
+            bytes += object.size;
+            write_object(out, &object)
+        });
+        let (Swept { report, ended }, written) = tokio::join!(sweep, write);
+        written?;
         ended?;
-        page.end_source(source, &report, bytes)?;
+        end_source(out, source, &report, bytes)?;
         Ok(report)
     }
+}
+
+fn write_object(out: &mut Stream, object: &ObjectRef) -> Result<(), stream::WriteError> {
+    let line = ObjectLine {
+        key: &object.key,
+        size: object.size,
+        etag: &object.etag,
+        last_modified: object.last_modified.to_rfc3339_opts(SecondsFormat::Secs, true),
+    };
+    out.item(&line, || format!("{:>12}  {}  {}", line.size, line.last_modified, line.key))
+}
+
+fn end_source(
+    out: &mut Stream,
+    source: &Source,
+    report: &SourceReport,
+    bytes: u64,
+) -> Result<(), stream::WriteError> {
+    let totals = Totals {
+        name: &report.name,
+        pattern: source.config.pattern.to_string(),
+        leaves: report.leaves,
+        prefixes: &report.prefix_names,
+        skipped: &report.objects.skipped,
+        bytes,
+        requests: report.requests,
+        cost_usd: report.cost_usd,
+        unreachable: &report.unreachable,
+    };
+    let skipped: u64 = report.objects.skipped.values().sum();
+    let found = report.objects.listed - skipped;
+    let sums = format!(
+        "  {found} objects, {bytes} bytes to collect; {skipped} skipped; {} leaves, {} prefixes, {} LIST requests",
+        report.leaves, report.prefixes, report.requests.list
+    );
+    let unreachable = report.unreachable.iter().map(|text| format!("  unreachable: {text}"));
+    out.end_source(&totals, std::iter::once(sums).chain(unreachable))
 }
 
 /// How many objects the next sweep of a source would collect in this state, which stays as it is.
@@ -193,86 +216,3 @@ pub(super) async fn count(config: &Config, source: &Source, state: Arc<dyn State
         Some(text) => Err(Stopped { exit: Exit::Unreachable, message: text.clone() }.into()),
     }
 }
-
-/// stdout: objects are written as they come, so that a bucket of any size fits.
-struct Page {
-    out: io::BufWriter<io::Stdout>,
-    form: Output,
-    sources: usize,
-    first: bool,
-}
-
-impl Page {
-    fn begin(&mut self) -> anyhow::Result<()> {
-        self.json("{\"sources\":[")
-    }
-
-    fn begin_source(&mut self, source: &Source) -> anyhow::Result<()> {
-        self.sources += 1;
-        self.first = true;
-        if self.form == Output::Table {
-            writeln!(self.out, "{}: {}", source.config.name, source.config.pattern).context(WRITE)?;
-        }
-        let comma = if self.sources > 1 { "," } else { "" };
-        self.json(&format!("{comma}{{\"objects\":["))
-    }
-
-    fn object(&mut self, object: &ObjectRef) -> anyhow::Result<()> {
-        let line = ObjectLine {
-            key: &object.key,
-            size: object.size,
-            etag: &object.etag,
-            last_modified: object.last_modified.to_rfc3339_opts(SecondsFormat::Secs, true),
-        };
-        if self.form == Output::Table {
-            return writeln!(self.out, "{:>12}  {}  {}", line.size, line.last_modified, line.key)
-                .context(WRITE);
-        }
-        let comma = if std::mem::take(&mut self.first) { "" } else { "," };
-        self.json(&format!("{comma}{}", serde_json::to_string(&line)?))
-    }
-
-    fn end_source(&mut self, source: &Source, report: &SourceReport, bytes: u64) -> anyhow::Result<()> {
-        let totals = Totals {
-            name: &report.name,
-            pattern: source.config.pattern.to_string(),
-            leaves: report.leaves,
-            prefixes: &report.prefix_names,
-            skipped: &report.objects.skipped,
-            bytes,
-            requests: report.requests,
-            cost_usd: report.cost_usd,
-            unreachable: &report.unreachable,
-        };
-        if self.form == Output::Json {
-            let rest = serde_json::to_string(&totals)?;
-            return self.json(&format!("],{}", rest.trim_start_matches('{')));
-        }
-        let skipped: u64 = report.objects.skipped.values().sum();
-        let found = report.objects.listed - skipped;
-        writeln!(
-            self.out,
-            "  {found} objects, {bytes} bytes to collect; {skipped} skipped; {} leaves, {} prefixes, {} LIST requests",
-            report.leaves, report.prefixes, report.requests.list
-        )
-        .context(WRITE)?;
-        for text in &report.unreachable {
-            writeln!(self.out, "  unreachable: {text}").context(WRITE)?;
-        }
-        Ok(())
-    }
-
-    fn end(&mut self) -> anyhow::Result<()> {
-        self.json("]}\n")?;
-        self.out.flush().context(WRITE)
-    }
-
-    fn json(&mut self, text: &str) -> anyhow::Result<()> {
-        if self.form == Output::Json {
-            self.out.write_all(text.as_bytes()).context(WRITE)?;
-        }
-        Ok(())
-    }
-}
-
-const WRITE: &str = "failed to write to stdout";

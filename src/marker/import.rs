@@ -5,7 +5,7 @@
 //! take for a changed one and a repeated import takes over.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -20,6 +20,8 @@ use crate::state::{Change, DueRecheck, SourceRecord, State, StateError};
 const PAGE: usize = 1000;
 /// No line is longer: a key has at most 1,024 bytes, a reason a few thousand.
 const MAX_LINE: u64 = 1024 * 1024;
+const CUT: &str = "the end is missing: the file was cut; export again";
+const CHANGED: &str = "lines are missing, or there are more than were exported; export again";
 
 /// An import that cannot be done.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +35,12 @@ pub enum ImportError {
         line: u64,
         /// What does not fit, and what to do.
         what: String,
+    },
+    /// It cannot be read twice.
+    #[error("{} is no regular file: an export is read twice, so write it to a file first", .path.display())]
+    NoFile {
+        /// The pipe, device or folder.
+        path: PathBuf,
     },
     /// It cannot be read.
     #[error("cannot read {}", .path.display())]
@@ -72,7 +80,7 @@ pub fn look(path: &Path, state: &dyn State) -> Result<Found, ImportError> {
         let before = lines.number;
         match lines.next()? {
             Some(Line::End { lines: count }) if count == before => break,
-            Some(Line::End { .. }) => return Err(lines.unfit("lines are missing; export again")),
+            Some(Line::End { .. }) => return Err(lines.unfit(CHANGED)),
             Some(Line::Source { name, record }) => {
                 if state.source(&name)?.is_some_and(|known| !is_unfinished(&known)) {
                     return Err(lines.unfit(&format!(
@@ -85,7 +93,7 @@ pub fn look(path: &Path, state: &dyn State) -> Result<Found, ImportError> {
             Some(Line::Export { .. }) => return Err(lines.unfit("a second export begins here")),
             Some(_) if found.sources.is_empty() => return Err(lines.unfit("it stands before any source")),
             Some(_) => {}
-            None => return Err(lines.unfit("the end is missing: it was cut; export again")),
+            None => return Err(lines.unfit(CUT)),
         }
     }
     match lines.next()? {
@@ -104,7 +112,9 @@ pub async fn import(path: &Path, state: &dyn State, committer: &CommitHandle) ->
     let mut lines = Lines::open(path)?;
     let mut importer =
         Importer { committer, changes: Vec::new(), current: None, history: Committed::default() };
-    while let Some(line) = lines.next()? {
+    loop {
+        let before = lines.number;
+        let Some(line) = lines.next()? else { return Err(lines.unfit(CUT)) };
         match line {
             Line::Source { name, record } => {
                 importer.end_source().await?;
@@ -116,14 +126,17 @@ pub async fn import(path: &Path, state: &dyn State, committer: &CommitHandle) ->
                     current.frame = Some(((file, offset), header, Vec::new()));
                 }
             }
-            Line::End { .. } => importer.end_source().await?,
+            Line::End { lines: count } if count == before => {
+                importer.end_source().await?;
+                return Ok(lines.number);
+            }
+            Line::End { .. } => return Err(lines.unfit(CHANGED)),
             line => importer.take(line),
         }
         if importer.changes.len() >= PAGE {
             importer.flush().await?;
         }
     }
-    Ok(lines.number)
 }
 
 /// A place in the history: file and first byte.
@@ -244,10 +257,13 @@ struct Lines {
 
 impl Lines {
     fn open(path: &Path) -> Result<Self, ImportError> {
-        match File::open(path) {
-            Ok(file) => Ok(Lines { path: path.to_owned(), reader: BufReader::new(file), number: 0 }),
-            Err(source) => Err(ImportError::Read { path: path.to_owned(), source }),
+        let failed = |source| ImportError::Read { path: path.to_owned(), source };
+        // before it is opened: to open a pipe waits for its writer
+        if !fs::metadata(path).map_err(failed)?.is_file() {
+            return Err(ImportError::NoFile { path: path.to_owned() });
         }
+        let file = File::open(path).map_err(failed)?;
+        Ok(Lines { path: path.to_owned(), reader: BufReader::new(file), number: 0 })
     }
 
     fn unfit(&self, what: &str) -> ImportError {

@@ -354,7 +354,8 @@ async fn an_import_is_whole_or_refused_and_may_be_repeated() {
     // cut off amid an import: the record that stands for the source is there, and half the rest
     let half = lines[..lines.len() / 2].join("\n") + "\n";
     fs::write(first.folder.path().join("half"), half).unwrap();
-    instance.import(&first.folder.path().join("half")).await.unwrap();
+    let error = instance.import(&first.folder.path().join("half")).await.unwrap_err().to_string();
+    assert!(error.contains("the end is missing"), "{error}");
     import::look(&file, &**instance.state()).unwrap();
     instance.import(&file).await.unwrap();
     let error = import::look(&file, &**instance.state()).unwrap_err().to_string();

@@ -5,6 +5,7 @@
 mod access;
 mod any_json;
 mod audit;
+mod audit_output;
 mod boundaries;
 mod bucket_contract;
 mod cef;

@@ -12,12 +12,12 @@ const DOCS: &str = include_str!("../../docs/operate.md");
 const DAY: &str = "AWSLogs/111122223333/CloudTrail/us-east-1/2020/03/01";
 
 /// A configuration, its bucket and its sink.
-struct Place {
-    folder: tempfile::TempDir,
+pub struct Place {
+    pub folder: tempfile::TempDir,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let text = format!(
             "state_dir = \"state\"\n[sink]\npath = \"out\"\n[[source]]\nname = \"prod-cloudtrail\"\n\
@@ -30,7 +30,7 @@ impl Place {
     }
 
     /// Puts a file of this minute, written long ago: a younger one might still be written.
-    fn put(&self, minute: &str, body: &str) -> String {
+    pub fn put(&self, minute: &str, body: &str) -> String {
         let key =
             format!("{DAY}/111122223333_CloudTrail_us-east-1_20200301T{minute}Z_aaaaaaaaaaaaaaaa.json.gz");
         let path = self.folder.path().join("bucket").join(&key);
@@ -42,7 +42,7 @@ impl Place {
     }
 
     /// Runs a line of the docs in the folder of the configuration; the exit code and what it printed.
-    fn run(&self, line: &str) -> (i32, String) {
+    pub fn run(&self, line: &str) -> (i32, String) {
         let words: Vec<&str> = line.split_whitespace().map(|word| word.trim_matches('\'')).collect();
         assert_eq!(words[0], "s3sweep");
         let mut command = Command::new(env!("CARGO_BIN_EXE_s3sweep"));
@@ -56,7 +56,7 @@ impl Place {
     }
 
     /// How often each event id stands in the finished segments.
-    fn ids(&self) -> Vec<String> {
+    pub fn ids(&self) -> Vec<String> {
         let finished = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "ndjson");
         let files = fs::read_dir(self.folder.path().join("out")).unwrap().map(|entry| entry.unwrap().path());
         let mut ids: Vec<String> = files.filter(finished).flat_map(|path| lines(&path)).collect();

@@ -290,6 +290,11 @@ fn a_host_is_moved() {
     let unasked = two.output(&["marker", "import", "markers.jsonl"]);
     assert_eq!(unasked.status.code(), Some(4));
     assert!(String::from_utf8_lossy(&unasked.stderr).contains("--adopt-state"));
+    let mut piped = two.command(&["marker", "import", "/dev/stdin", "--adopt-state"]);
+    let piped = piped.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let refused = piped.wait_with_output().unwrap();
+    assert_eq!(refused.status.code(), Some(2), "what is read twice cannot come from a pipe");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("write it to a file first"));
     two.run(import);
     assert_eq!(two.output(import).status.code(), Some(2), "a second time");
     one.put("2024-05-03T01:30:00Z");
