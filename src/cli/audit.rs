@@ -16,13 +16,13 @@ use super::{instance, now};
 use crate::clock::SystemClock;
 use crate::config::{Config, SinkType, parse_duration};
 use crate::failure;
-use crate::service::control::{Answer, Request};
+use crate::service::socket::protocol::{Request, Response};
 use crate::service::socket::{Client, RemoteState};
-use crate::service::{Instance, Looker, Options, Source};
+use crate::service::{Instance, Options, ReadOnly, Source};
 use crate::state::State;
+use crate::sweep::SweepError;
 use crate::sweep::audit::{Audited, AuditedObject, Estimate, Gap, Incomplete, Span, Told};
 use crate::sweep::report::SourceReport;
-use crate::sweep::{SweepError, SweepLimits};
 
 /// What is told before it is written.
 const QUEUE: usize = 100;
@@ -151,8 +151,7 @@ impl Opened {
                 (state, stop.clone())
             }
         };
-        let (clock, limits) = (Arc::new(SystemClock), Arc::new(SweepLimits::new(&config.limits)));
-        Ok(Looker { config, state, clock, limits, stop }.audit(source, span, tell).await?)
+        Ok(ReadOnly::new(config, state, Arc::new(SystemClock), stop).audit(source, span, tell).await?)
     }
 
     /// Collects what is missing, where that is asked for.
@@ -175,7 +174,7 @@ impl Opened {
             Opened::Asking(client, _) => {
                 let source = source.config.name.clone();
                 match ask(client, Request::Repair { source, from: args.from, to: args.to }).await? {
-                    Answer::Repaired { report, waiting } => Ok(Some(SourceReport { waiting, ..*report })),
+                    Response::Repaired { report, waiting } => Ok(Some(SourceReport { waiting, ..*report })),
                     _ => Err(instance::odd_answer()),
                 }
             }
@@ -201,7 +200,7 @@ impl Opened {
     }
 }
 
-async fn ask(client: &Arc<Client>, request: Request) -> anyhow::Result<Answer> {
+async fn ask(client: &Arc<Client>, request: Request) -> anyhow::Result<Response> {
     let client = client.clone();
     Ok(tokio::task::spawn_blocking(move || client.ask(request)).await?.map_err(instance::stopped)?)
 }
@@ -363,8 +362,9 @@ mod tests {
         let at = |text: &str| text.parse::<DateTime<Utc>>().expect("an instant");
         let gap = Gap { leaf: "l".into(), from: at("2026-06-01T00:00:00Z"), to: at("2026-06-01T03:00:00Z") };
         let line = "  hint: no file of l from 2026-06-01 00:00 to 2026-06-01 03:00";
-        assert_eq!(gap_lines(&[gap.clone()], 1), [line]);
+        let gaps = [gap.clone(), gap];
+        assert_eq!(gap_lines(&gaps[..1], 1), [line]);
         let more = "  hint: and 7 more times without a file; a larger --max-gap lists fewer";
-        assert_eq!(gap_lines(&[gap.clone(), gap], 9), [line, line, more]);
+        assert_eq!(gap_lines(&gaps, 9), [line, line, more]);
     }
 }

@@ -8,9 +8,10 @@ use tokio_util::sync::CancellationToken;
 use super::exit::{Exit, Stopped, UsageError};
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::service::control::{Answer, Because, Control, Holding, Request};
+use crate::service::control::Control;
+use crate::service::socket::protocol::{Because, Request, Response};
 use crate::service::socket::{Client, ClientError, RemoteState};
-use crate::service::{Instance, Options, Source, signals};
+use crate::service::{Holding, Instance, Options, Source, signals};
 use crate::state::disk::DiskState;
 use crate::state::memory::MemoryState;
 use crate::state::{State, StateError};
@@ -95,13 +96,13 @@ pub(super) async fn alone(config: &Config, adopt_state: bool) -> anyhow::Result<
 /// done, for people.
 pub(super) async fn ask(config: &Config, request: Request) -> anyhow::Result<String> {
     match ask_each(config, vec![request]).await?.pop() {
-        Some(Answer::Done { text }) => Ok(text),
+        Some(Response::Done { text }) => Ok(text),
         _ => Err(odd_answer()),
     }
 }
 
 /// Has requests done one after the other, up to the first that is refused.
-pub(super) async fn ask_each(config: &Config, requests: Vec<Request>) -> anyhow::Result<Vec<Answer>> {
+pub(super) async fn ask_each(config: &Config, requests: Vec<Request>) -> anyhow::Result<Vec<Response>> {
     let answers: Result<Vec<_>, _> = match daemon(config)? {
         Some(client) => {
             let asking = move || requests.into_iter().map(|request| client.ask(request)).collect();
@@ -122,12 +123,12 @@ async fn answers_of(
     instance: &Instance,
     sources: &[Source],
     requests: Vec<Request>,
-) -> Result<Vec<Answer>, ClientError> {
+) -> Result<Vec<Response>, ClientError> {
     let (control, mut holding) = (Control { instance, sources }, Holding::default());
     let mut answers = Vec::new();
     for request in requests {
         match control.answer(request, &mut holding).await {
-            Answer::Refused { because, message } => return Err(ClientError::Refused { because, message }),
+            Response::Refused { because, message } => return Err(ClientError::Refused { because, message }),
             answer => answers.push(answer),
         }
     }

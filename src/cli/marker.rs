@@ -13,12 +13,11 @@ use super::output::{Output, OutputArgs, note, print_lines};
 use super::{instance, now, preview, status};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, SourceConfig};
-use crate::marker::MarkerChange;
 use crate::marker::export::Export;
-use crate::marker::import;
-use crate::service::Source;
-use crate::service::control::{self, Request};
+use crate::marker::{self, MarkerChange, MarkerError, import};
 use crate::service::socket::RemoteState;
+use crate::service::socket::protocol::Request;
+use crate::service::{Source, configured};
 use crate::state::State;
 use crate::state::overlay::OverlayState;
 
@@ -233,7 +232,8 @@ impl Wanted<'_> {
         let now = SystemClock.now();
         let changed = |skips| -> anyhow::Result<(usize, Arc<dyn State>)> {
             let over = OverlayState::new(stored.clone());
-            let leaves = control::try_markers(&over, source, &self.args.leaf, self.change, skips, now)
+            let source = configured(source);
+            let leaves = marker::try_change(&over, &source, &self.args.leaf, self.change, skips, now)
                 .map_err(usage)?;
             Ok((leaves, Arc::new(over)))
         };
@@ -251,12 +251,11 @@ impl Wanted<'_> {
     }
 }
 
-fn usage(error: control::ControlError) -> anyhow::Error {
+fn usage(error: MarkerError) -> anyhow::Error {
     match error {
-        control::ControlError::Usage(text) => UsageError(text).into(),
-        control::ControlError::State(error) => error.into(),
-        control::ControlError::Commit(error) => error.into(),
-        control::ControlError::Sweep(error) => error.into(),
+        MarkerError::Usage(text) => UsageError(text).into(),
+        MarkerError::State(error) => error.into(),
+        MarkerError::Commit(error) => error.into(),
     }
 }
 

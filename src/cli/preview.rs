@@ -11,15 +11,12 @@ use super::exit::{Exit, Stopped};
 use super::output::OutputArgs;
 use super::stream::{self, Stream};
 use super::{instance, now};
-use crate::bucket::metered::RequestCounts;
-use crate::bucket::{Bucket, ObjectRef};
-use crate::clock::Clock;
+use crate::bucket::ObjectRef;
 use crate::config::Config;
-use crate::service::Source;
+use crate::service::{ReadOnly, Source};
 use crate::state::State;
-use crate::state::overlay::OverlayState;
+use crate::sweep::Swept;
 use crate::sweep::report::{Requests, SourceReport};
-use crate::sweep::{self, Mode, SweepContext, SweepLimits, Swept};
 
 /// Objects between the listing and the output.
 const QUEUE: usize = 1000;
@@ -70,16 +67,14 @@ pub(super) async fn preview(args: &PreviewArgs, config: Config) -> anyhow::Resul
 }
 
 async fn show(args: &PreviewArgs, config: Config) -> anyhow::Result<Exit> {
-    let clock = now::clock(args.now);
     let signals = instance::Signals::watch();
     let stored = instance::stored_state(&config).await?;
-    let limits = Arc::new(SweepLimits::new(&config.limits));
+    let looking = ReadOnly::new(&config, stored, now::clock(args.now), signals.stop());
     let mut out = Stream::open(args.output.output);
     out.begin(&serde_json::Map::new())?;
     let mut exit = Exit::Success;
     for source in &instance::sources(&config)? {
-        let context = Dry { config: &config, stored: &stored, clock: &clock, limits: &limits };
-        let report = context.preview(source, signals.stop(), &mut out).await?;
+        let report = show_source(&looking, source, &mut out).await?;
         if !report.unreachable.is_empty() {
             exit = Exit::Unreachable;
         }
@@ -88,66 +83,26 @@ async fn show(args: &PreviewArgs, config: Config) -> anyhow::Result<Exit> {
     Ok(if signals.stop().is_cancelled() { Exit::Interrupted } else { exit })
 }
 
-/// What a dry sweep works on.
-struct Dry<'a> {
-    config: &'a Config,
-    stored: &'a Arc<dyn State>,
-    clock: &'a Arc<dyn Clock>,
-    limits: &'a Arc<SweepLimits>,
-}
-
-impl Dry<'_> {
-    fn context(
-        &self,
-        source: &Source,
-        bucket: Arc<dyn Bucket>,
-        counts: Arc<RequestCounts>,
-        stop: tokio_util::sync::CancellationToken,
-        show: mpsc::Sender<ObjectRef>,
-    ) -> SweepContext {
-        SweepContext {
-            config: source.config.clone(),
-            bucket,
-            counts,
-            state: Arc::new(OverlayState::new(self.stored.clone())),
-            clock: self.clock.clone(),
-            limits: self.limits.clone(),
-            close_spread: self.config.close_spread,
-            state_dir: self.config.state_dir.clone(),
-            stop,
-            mode: Mode::Preview(show),
-        }
-    }
-
-    /// Runs the real sweep over an overlay of the state, showing objects instead of collecting.
-    async fn preview(
-        &self,
-        source: &Source,
-        stop: tokio_util::sync::CancellationToken,
-        out: &mut Stream,
-    ) -> anyhow::Result<SourceReport> {
-        let (show, shown) = mpsc::channel(QUEUE);
-        out.source(&format!("{}: {}", source.config.name, source.config.pattern))?;
-        let (bucket, counts) = match source.metered(&self.config.limits).await {
-            Ok(opened) => opened,
-            Err(error) => {
-                let Swept { report, .. } = Swept::unreachable(&source.config.name, &error);
-                end_source(out, source, &report, 0)?;
-                return Ok(report);
-            }
-        };
-        let sweep = sweep::preview(self.context(source, bucket, counts, stop, show));
-        let mut bytes = 0;
-        let write = stream::each(shown, |object| {
-            bytes += object.size;
-            write_object(out, &object)
-        });
-        let (Swept { report, ended }, written) = tokio::join!(sweep, write);
-        written?;
-        ended?;
-        end_source(out, source, &report, bytes)?;
-        Ok(report)
-    }
+/// Runs the real sweep over an overlay of the state, showing objects instead of collecting.
+async fn show_source(
+    looking: &ReadOnly<'_>,
+    source: &Source,
+    out: &mut Stream,
+) -> anyhow::Result<SourceReport> {
+    let (show, shown) = mpsc::channel(QUEUE);
+    out.source(&format!("{}: {}", source.config.name, source.config.pattern))?;
+    let mut bytes = 0;
+    let write = stream::each(shown, |object: ObjectRef| {
+        bytes += object.size;
+        write_object(out, &object)
+    });
+    let (swept, written) = tokio::join!(looking.preview(source, show), write);
+    written?;
+    let Swept { report, ended } =
+        swept.unwrap_or_else(|error| Swept::unreachable(&source.config.name, &error));
+    ended?;
+    end_source(out, source, &report, bytes)?;
+    Ok(report)
 }
 
 fn write_object(out: &mut Stream, object: &ObjectRef) -> Result<(), stream::WriteError> {
@@ -190,15 +145,8 @@ fn end_source(
 /// How many objects the next sweep of a source would collect in this state, which stays as it is.
 pub(super) async fn count(config: &Config, source: &Source, state: Arc<dyn State>) -> anyhow::Result<u64> {
     let signals = instance::Signals::watch();
-    let dry = Dry {
-        config,
-        stored: &state,
-        clock: &now::clock(None),
-        limits: &Arc::new(SweepLimits::new(&config.limits)),
-    };
+    let looking = ReadOnly::new(config, state, now::clock(None), signals.stop());
     let (show, mut shown) = mpsc::channel(QUEUE);
-    let (bucket, counts) = source.metered(&config.limits).await?;
-    let sweep = sweep::preview(dry.context(source, bucket, counts, signals.stop(), show));
     let counting = async {
         let mut count = 0;
         while shown.recv().await.is_some() {
@@ -206,7 +154,8 @@ pub(super) async fn count(config: &Config, source: &Source, state: Arc<dyn State
         }
         count
     };
-    let (Swept { report, ended }, count) = tokio::join!(sweep, counting);
+    let (swept, count) = tokio::join!(looking.preview(source, show), counting);
+    let Swept { report, ended } = swept?;
     ended?;
     match report.unreachable.first() {
         None if signals.stop().is_cancelled() => {

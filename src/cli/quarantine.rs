@@ -9,7 +9,7 @@ use super::exit::Exit;
 use super::instance;
 use super::output::{Output, OutputArgs, note, print_lines};
 use crate::config::Config;
-use crate::service::control::{Answer, Request};
+use crate::service::socket::protocol::{Request, Response};
 use crate::state::{Quarantined, State, StateError};
 use crate::sweep::mend::{Action, Mended};
 
@@ -104,7 +104,7 @@ async fn mend(args: &QuarantineKeys, action: &Action, config: Config) -> anyhow:
     }
     let mut objects = Vec::new();
     for answer in instance::ask_each(&config, requests).await? {
-        let Answer::Mended { objects: mended } = answer else { return Err(instance::odd_answer()) };
+        let Response::Mended { objects: mended } = answer else { return Err(instance::odd_answer()) };
         objects.extend(mended);
     }
     let found: BTreeSet<&str> = objects.iter().map(|object| object.key.as_str()).collect();

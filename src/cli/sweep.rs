@@ -4,7 +4,7 @@ use super::exit::{Exit, Stopped};
 use super::instance;
 use super::output::print_lines;
 use crate::config::Config;
-use crate::service::control::{Request, SweepAction};
+use crate::service::socket::protocol::{Request, SweepAction};
 
 /// Sweep now, pause or resume the sources of a running daemon
 ///

@@ -1,248 +1,120 @@
-//! Reset and set: what becomes of one leaf. Reads the state, changes nothing.
+//! Reset and set, carried out: for the leaves that are asked for, by the committer or in a state that
+//! is thrown away.
 
-use std::collections::BTreeSet;
+use chrono::{DateTime, Utc};
 
-use chrono::{DateTime, TimeDelta, Utc};
-use serde::{Deserialize, Serialize};
+use super::plan::{LeafChange, MarkerChange, MarkerError, plan};
+use crate::commit::{Closing, CommitHandle};
+use crate::pattern::{Leaf, PrefixPattern};
+use crate::state::{Batch, Change, Marker, SourceRecord, State};
 
-use crate::pattern::{Leaf, PrefixTime};
-use crate::state::{Change, LeafRecord, Marker, SourceKey, SourceRecord, State, StateError};
+/// Prefixes that close in one batch.
+const CLOSINGS: usize = 50;
 
-/// Ledger entries or failed objects read at once.
-const PAGE: usize = 500;
-/// Prefixes of one leaf that a reset may open one by one.
-const MAX_OPENED: usize = 100_000;
-
-/// What is wanted of the markers of a source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum MarkerChange {
-    /// Forgets the prefixes that begin at `from` or later and before `to`, and all that is settled
-    /// in them: they are collected again. Without both, the leaf begins anew.
-    Reset {
-        /// The first instant; `None` is the source's start.
-        from: Option<DateTime<Utc>>,
-        /// The end, exclusive; `None` has none.
-        to: Option<DateTime<Utc>>,
-    },
-    /// Makes every prefix before this instant closed, and every later one open. Prefixes that stay
-    /// open keep what is settled in them.
-    Set {
-        /// The beginning of the first open prefix.
-        closed_through: DateTime<Utc>,
-    },
+/// A source as it is configured now.
+#[derive(Clone, Debug)]
+pub struct Configured<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Name of its bucket.
+    pub bucket: String,
+    /// Its pattern.
+    pub pattern: &'a PrefixPattern,
 }
 
-/// What becomes of one leaf.
-#[derive(Debug)]
-pub struct LeafChange {
-    /// The leaf.
-    pub leaf: Leaf,
-    /// Prefixes that close with what is settled in them; the ledger of each goes to the history.
-    pub closing: Vec<PrefixTime>,
-    /// What is stored after that, in this order; it may be cut into batches anywhere.
-    pub changes: Vec<Change>,
-    /// Whether objects may be left out for good.
-    pub skips: bool,
-}
-
-/// Why markers cannot be changed like that.
-#[derive(Debug, thiserror::Error)]
-pub enum Refused {
-    /// What is asked for makes no sense for this leaf.
-    #[error("{0}")]
-    Senseless(String),
-    /// The state cannot be read.
-    #[error(transparent)]
-    State(#[from] StateError),
-}
-
-/// Plans a change of one leaf of a source; `None` when nothing would change.
-pub fn plan(
+/// Changes the markers of the leaves with these heads or names, of all where there are none. No
+/// sweep of the source may be under way. Returns how many leaves change.
+pub async fn change(
     state: &dyn State,
-    source: &SourceRecord,
-    leaf: Leaf,
+    committer: &CommitHandle,
+    source: &Configured<'_>,
+    leaves: &[String],
     change: MarkerChange,
     now: DateTime<Utc>,
-) -> Result<Option<LeafChange>, Refused> {
-    let head = leaf.head().to_owned();
-    let Some(record) = state.leaf(source.key(), &head)? else { return Ok(None) };
-    let markers = state.markers(source.key(), &head)?;
-    let known = Known { state, key: source.key(), leaf, record, markers };
-    if known.leaf.pattern().step().is_none() {
-        return match change {
-            MarkerChange::Reset { from: None, to: None } => known.forget_all(),
-            _ => Err(Refused::Senseless(format!(
-                "{} has no dates: only a reset without times is possible",
-                known.leaf.name()
-            ))),
+) -> Result<usize, MarkerError> {
+    let (record, leaves) = source.chosen(state, leaves)?;
+    let mut changed = 0;
+    for leaf in leaves {
+        let Some(planned) = plan(state, &record, leaf, change, now)? else { continue };
+        let LeafChange { leaf, closing, changes, .. } = planned;
+        for times in closing.chunks(CLOSINGS) {
+            let closed = || Box::new(Marker { closed: true, ..Marker::default() });
+            let head = || leaf.head().to_owned();
+            let marked = times.iter().map(|time| Change::PutMarker(record.key(), head(), *time, closed()));
+            let closing = Closing {
+                source: record.key(),
+                source_name: source.name.to_owned(),
+                prefixes: times.iter().map(|time| (leaf.clone(), *time)).collect(),
+                changes: marked.collect(),
+                recheck: None, // it would find what is to be left out
+                found_by: None,
+                at: now,
+            };
+            committer.close(closing).await?;
+        }
+        committer.apply(changes).await?;
+        changed += 1;
+    }
+    committer.apply(vec![source.discover_anew(&record)]).await?;
+    Ok(changed)
+}
+
+/// Changes markers in a state that is thrown away (an overlay), to see what would follow. Takes
+/// only the leaves where objects may be left out (`skips`), or only the others. Returns how many
+/// there are.
+pub fn try_change(
+    state: &dyn State,
+    source: &Configured<'_>,
+    leaves: &[String],
+    change: MarkerChange,
+    skips: bool,
+    now: DateTime<Utc>,
+) -> Result<usize, MarkerError> {
+    let (record, leaves) = source.chosen(state, leaves)?;
+    let mut changed = 0;
+    for leaf in leaves {
+        let planned = plan(state, &record, leaf, change, now)?;
+        if let Some(planned) = planned.filter(|planned| planned.skips == skips) {
+            state.apply(&Batch(planned.changes))?;
+            changed += 1;
+        }
+    }
+    state.apply(&Batch(vec![source.discover_anew(&record)]))?;
+    Ok(changed)
+}
+
+impl Configured<'_> {
+    /// The leaves that are asked for, of a source that was swept.
+    fn chosen(&self, state: &dyn State, asked: &[String]) -> Result<(SourceRecord, Vec<Leaf>), MarkerError> {
+        let name = self.name;
+        let Some(record) = state.source(name)? else {
+            return Err(MarkerError::Usage(format!("{name} has no markers yet; set its `start` instead")));
         };
-    }
-    match change {
-        MarkerChange::Reset { from: None, to: None } => known.forget_all(),
-        MarkerChange::Reset { from, to } => {
-            let first = known.leaf.time_of(from.unwrap_or(source.start));
-            // the last prefix that begins before `to`
-            let end = to.unwrap_or(now).min(now);
-            let last =
-                known.leaf.time_of(end - TimeDelta::seconds(i64::from(to.is_some_and(|to| to <= now))));
-            known.reopen(first, last)
-        }
-        MarkerChange::Set { closed_through } if closed_through > now => Err(Refused::Senseless(format!(
-            "{} lies ahead: what is yet to come cannot be closed",
-            closed_through.to_rfc3339()
-        ))),
-        MarkerChange::Set { closed_through } => {
-            let (to, was) = (known.leaf.time_of(closed_through), known.record.closed_through);
-            match to.cmp(&was) {
-                std::cmp::Ordering::Less => {
-                    let last = known.leaf.previous(was);
-                    known.reopen(to, last)
-                }
-                std::cmp::Ordering::Equal => Ok(None),
-                std::cmp::Ordering::Greater => known.close(to),
-            }
-        }
-    }
-}
-
-/// A leaf as it stands.
-struct Known<'s> {
-    state: &'s dyn State,
-    key: SourceKey,
-    leaf: Leaf,
-    record: LeafRecord,
-    markers: Vec<(PrefixTime, Marker)>,
-}
-
-impl Known<'_> {
-    /// The leaf is found anew, as on its first sweep.
-    fn forget_all(self) -> Result<Option<LeafChange>, Refused> {
-        let head = || self.leaf.head().to_owned();
-        let mut changes: Vec<_> =
-            self.markers.iter().map(|(time, _)| Change::DeleteMarker(self.key, head(), *time)).collect();
-        changes.push(Change::DeleteLeaf(self.key, head()));
-        self.forget(|_| true, &mut changes)?;
-        Ok(Some(LeafChange { leaf: self.leaf, closing: Vec::new(), changes, skips: false }))
-    }
-
-    /// Opens the prefixes from `first` to `last` again, with nothing settled in them.
-    fn reopen(self, first: PrefixTime, last: PrefixTime) -> Result<Option<LeafChange>, Refused> {
-        if first > last {
-            return Ok(None);
-        }
-        let was = self.record.closed_through;
-        let (through, mut sparse) = (was.min(first), self.record.sparse_until);
-        if first < was && last < self.leaf.previous(was) {
-            // what lies between stays closed: before this, only markers make prefixes open
-            sparse = Some(sparse.map_or(was, |sparse| sparse.max(was)));
-        }
-        let head = || self.leaf.head().to_owned();
-        let in_range = |time: PrefixTime| first <= time && time <= last;
-        let mut changes = Vec::new();
-        let mut marked = BTreeSet::new();
-        if let Some(sparse) = sparse {
-            let end = last.min(self.leaf.previous(sparse.min(was.max(first))));
-            marked.extend(self.leaf.times(first, end).filter(|time| *time < was).take(MAX_OPENED + 1));
-        }
-        if marked.len() > MAX_OPENED {
-            return Err(Refused::Senseless(format!(
-                "{} has more than {MAX_OPENED} prefixes in this time; reset less of it, or all without times",
-                self.leaf.name()
+        if record.pattern != self.pattern.to_string() || record.bucket != self.bucket {
+            return Err(MarkerError::Usage(format!(
+                "bucket or pattern of {name} changed since its last sweep: the next one begins anew anyway"
             )));
         }
-        for (time, _) in self.markers.iter().filter(|(time, _)| in_range(*time)) {
-            if sparse.is_some_and(|sparse| *time < sparse) {
-                marked.insert(*time);
-            } else {
-                changes.push(Change::DeleteMarker(self.key, head(), *time));
+        let leaves = state.leaves(record.key(), None, usize::MAX)?;
+        let mut leaves: Vec<_> = leaves.iter().filter_map(|(head, _)| self.pattern.leaf(head)).collect();
+        for text in asked {
+            if !leaves.iter().any(|leaf| is_called(leaf, text)) {
+                return Err(MarkerError::Usage(format!(
+                    "{name} has no leaf {text:?}; `s3sweep marker list` names them"
+                )));
             }
         }
-        changes
-            .extend(marked.into_iter().map(|time| Change::PutMarker(self.key, head(), time, Box::default())));
-        let record = LeafRecord { closed_through: through, sparse_until: sparse, ..self.record.clone() };
-        changes.push(Change::PutLeaf(self.key, head(), record));
-        self.forget(in_range, &mut changes)?;
-        Ok(Some(LeafChange { leaf: self.leaf, closing: Vec::new(), changes, skips: false }))
+        leaves.retain(|leaf| asked.is_empty() || asked.iter().any(|text| is_called(leaf, text)));
+        Ok((record, leaves))
     }
 
-    /// Closes every prefix before `to`.
-    fn close(self, to: PrefixTime) -> Result<Option<LeafChange>, Refused> {
-        let (was, head) = (self.record.closed_through, self.leaf.head().to_owned());
-        let is_open = |time: &PrefixTime| {
-            *time >= was
-                && *time < to
-                && !self.markers.iter().any(|(marked, marker)| marked == time && marker.closed)
-        };
-        let mut closing = BTreeSet::new();
-        self.each_entry(|key| closing.extend(self.leaf.prefix_of_key(key).filter(|time| is_open(time))))?;
-        let passed = self.markers.iter().filter(|(time, _)| *time < to);
-        let mut changes = Vec::new();
-        self.forget_unsettled(|time| is_open(&time), &mut changes)?;
-        let sparse_until = self.record.sparse_until.filter(|sparse| to < *sparse);
-        let record = LeafRecord { closed_through: to, sparse_until, ..self.record.clone() };
-        changes.push(Change::PutLeaf(self.key, head.clone(), record));
-        changes.extend(passed.map(|(time, _)| Change::DeleteMarker(self.key, head.clone(), *time)));
-        // closing marks each of them before the leaf's record takes them in
-        changes.extend(closing.iter().map(|time| Change::DeleteMarker(self.key, head.clone(), *time)));
-        Ok(Some(LeafChange { leaf: self.leaf, closing: closing.into_iter().collect(), changes, skips: true }))
+    /// Leaves that were forgotten are looked for in the next sweep.
+    fn discover_anew(&self, record: &SourceRecord) -> Change {
+        let record = SourceRecord { discovered_at: None, ..record.clone() };
+        Change::PutSource(self.name.to_owned(), Box::new(record))
     }
+}
 
-    /// Forgets all that is settled, failed, begun or planned in these prefixes.
-    fn forget(&self, of: impl Fn(PrefixTime) -> bool, changes: &mut Vec<Change>) -> Result<(), StateError> {
-        let head = self.leaf.head();
-        for (cleaned, time) in self.state.cleanups(self.key)? {
-            if cleaned == head && of(time) {
-                changes.push(Change::DeleteCleanup(self.key, cleaned, time));
-            }
-        }
-        for (due, planned, time, _) in self.state.rechecks(self.key, DateTime::<Utc>::MAX_UTC, usize::MAX)? {
-            if planned == head && of(time) {
-                changes.push(Change::DeleteRecheck(self.key, due, planned, time));
-            }
-        }
-        self.forget_unsettled(&of, changes)?;
-        self.each_entry(|key| {
-            if self.leaf.prefix_of_key(key).is_some_and(&of) {
-                changes.push(Change::DeleteEntry(self.key, key.to_owned()));
-            }
-        })
-    }
-
-    /// Forgets what failed or was begun in these prefixes.
-    fn forget_unsettled(
-        &self,
-        of: impl Fn(PrefixTime) -> bool,
-        changes: &mut Vec<Change>,
-    ) -> Result<(), StateError> {
-        let mut after: Option<String> = None;
-        loop {
-            let page = self.state.all_failed(self.key, after.as_deref(), PAGE)?;
-            let is_last = page.len() < PAGE;
-            after = page.last().map(|(key, _)| key.clone());
-            let ours =
-                page.into_iter().filter(|(_, failed)| failed.leaf == self.leaf.head() && of(failed.time));
-            changes.extend(ours.map(|(key, _)| Change::DeleteFailed(self.key, key)));
-            if is_last {
-                break;
-            }
-        }
-        let begun = self.state.all_progress(self.key)?.into_iter();
-        let ours = begun.filter(|(key, _)| self.leaf.prefix_of_key(key).is_some_and(&of));
-        changes.extend(ours.map(|(key, _)| Change::DeleteProgress(self.key, key)));
-        Ok(())
-    }
-
-    /// Visits the keys of the leaf's ledger.
-    fn each_entry(&self, mut visit: impl FnMut(&str)) -> Result<(), StateError> {
-        let mut after: Option<String> = None;
-        loop {
-            let page = self.state.entries_under(self.key, self.leaf.head(), after.as_deref(), PAGE)?;
-            page.iter().for_each(|(key, _)| visit(key));
-            if page.len() < PAGE {
-                return Ok(());
-            }
-            after = page.last().map(|(key, _)| key.clone());
-        }
-    }
+fn is_called(leaf: &Leaf, text: &str) -> bool {
+    leaf.head() == text || leaf.name() == text
 }

@@ -4,9 +4,11 @@
 //! committer. No sweep of the source may be under way meanwhile: it would store what it knew
 //! before. A change that is cut off may be asked for again.
 
-pub mod change;
+mod change;
 pub mod export;
 pub mod import;
 pub mod line;
+mod plan;
 
-pub use change::{LeafChange, MarkerChange, Refused, plan};
+pub use change::{Configured, change, try_change};
+pub use plan::{MarkerChange, MarkerError};

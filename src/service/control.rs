@@ -1,170 +1,21 @@
-//! What a running instance is asked from outside, and its answers; the socket carries them, and a
-//! command that finds no daemon asks an instance of its own the same way.
-//!
-//! | request | what it does |
-//! |---|---|
-//! | `get`, `scan` | read the state: all commands that only look work on them |
-//! | `hold` | no sweep of these sources begins until the connection ends |
-//! | `marker` | changes markers between two sweeps |
-//! | `quarantine` | retries or drops quarantined objects between two sweeps |
-//! | `repair` | audits a source and collects what is missing, between two sweeps |
-//! | `sweep` | sweeps now, pauses, resumes |
+//! Does what a running instance is asked for from outside; the socket carries it, and a command that
+//! finds no daemon asks an instance of its own the same way.
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
 use tracing::info;
 
-use super::turn::Held;
+use super::socket::protocol::Because;
+use super::socket::protocol::{NotHex, Request, Response, SCAN_PAGE, SweepAction, from_hex, to_hex};
+use super::turn::Holding;
 use super::{Instance, Source};
-use crate::commit::{Closing, CommitError};
-use crate::config::SourceConfig;
+use crate::commit::CommitError;
 use crate::failure;
-use crate::marker::{self, LeafChange, MarkerChange, Refused};
-use crate::pattern::Leaf;
+use crate::marker::MarkerError;
 use crate::sink::SinkError;
-use crate::state::{Batch, Change, Marker, SourceRecord, State, StateError};
-use crate::sweep::mend::{Action, Mended};
-use crate::sweep::report::SourceReport;
+use crate::state::{Change, State, StateError};
+use crate::sweep::mend::Action;
 use crate::sweep::{SweepError, Swept};
-
-/// Version of requests and answers.
-pub const VERSION: u32 = 1;
-/// Pairs in one answer.
-pub const SCAN_PAGE: usize = 500;
-/// Prefixes that close in one batch.
-const CLOSINGS: usize = 50;
-
-/// What is asked.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(tag = "op", rename_all = "snake_case")]
-pub enum Request {
-    /// The stored value of a key, in hexadecimal digits.
-    Get {
-        /// The key.
-        key: String,
-    },
-    /// Stored pairs, at most [`SCAN_PAGE`].
-    Scan {
-        /// The first key, in hexadecimal digits.
-        from: String,
-        /// The first key after them.
-        to: String,
-        /// How many at most.
-        limit: usize,
-    },
-    /// Keeps sources from being swept until the connection ends.
-    Hold {
-        /// Their names.
-        sources: Vec<String>,
-    },
-    /// Changes the markers of a source.
-    Marker {
-        /// Its name.
-        source: String,
-        /// Heads or names of leaves; none stand for all.
-        leaves: Vec<String>,
-        /// The change.
-        change: MarkerChange,
-    },
-    /// Retries or drops quarantined objects of a source.
-    Quarantine {
-        /// Its name; it may be disabled.
-        source: String,
-        /// Which objects; `None` stands for all.
-        keys: Option<BTreeSet<String>>,
-        /// What to do with them.
-        action: Action,
-    },
-    /// Audits a source once more, and collects what is missing.
-    Repair {
-        /// Its name.
-        source: String,
-        /// It begins with the prefixes of this instant.
-        from: DateTime<Utc>,
-        /// It ends with the prefixes of this instant.
-        to: DateTime<Utc>,
-    },
-    /// Sweeps, pauses or resumes.
-    Sweep {
-        /// The name of the source.
-        source: String,
-        /// Which of the three.
-        action: SweepAction,
-    },
-}
-
-/// What to do with the sweeps of a source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SweepAction {
-    /// Sweep at once.
-    Now,
-    /// Sweep no more.
-    Pause,
-    /// Sweep again.
-    Resume,
-}
-
-/// What is answered.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "is", rename_all = "snake_case")]
-pub enum Answer {
-    /// The value of a key, in hexadecimal digits.
-    Value {
-        /// `None` when nothing is stored.
-        value: Option<String>,
-    },
-    /// Pairs in byte order, in hexadecimal digits.
-    Pairs {
-        /// Key and value.
-        pairs: Vec<(String, String)>,
-    },
-    /// It is done; for people.
-    Done {
-        /// What was done.
-        text: String,
-    },
-    /// What was done with quarantined objects; those that are none are left out.
-    Mended {
-        /// One by one.
-        objects: Vec<Mended>,
-    },
-    /// How a repair ended.
-    Repaired {
-        /// What it did.
-        report: Box<SourceReport>,
-        /// [`SourceReport::waiting`], which the report's own form leaves out.
-        waiting: u64,
-    },
-    /// It was not done.
-    Refused {
-        /// Whose fault it is.
-        because: Because,
-        /// Why, for people.
-        message: String,
-    },
-}
-
-/// Why something is refused: what the exit code tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Because {
-    /// The request makes no sense.
-    Usage,
-    /// State or sink cannot be used.
-    State,
-    /// The sink cannot take records.
-    Sink,
-}
-
-impl Answer {
-    /// A refusal of a request that makes no sense.
-    pub fn usage(message: impl Into<String>) -> Self {
-        Answer::Refused { because: Because::Usage, message: message.into() }
-    }
-}
 
 /// Why something could not be done.
 #[derive(Debug, thiserror::Error)]
@@ -183,23 +34,30 @@ pub enum ControlError {
     Sweep(#[from] SweepError),
 }
 
-impl From<Refused> for ControlError {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Senseless(text) => ControlError::Usage(text),
-            Refused::State(error) => ControlError::State(error),
+impl From<MarkerError> for ControlError {
+    fn from(error: MarkerError) -> Self {
+        match error {
+            MarkerError::Usage(text) => ControlError::Usage(text),
+            MarkerError::State(error) => ControlError::State(error),
+            MarkerError::Commit(error) => ControlError::Commit(error),
         }
     }
 }
 
-impl From<ControlError> for Answer {
+impl From<NotHex> for ControlError {
+    fn from(error: NotHex) -> Self {
+        ControlError::Usage(error.to_string())
+    }
+}
+
+impl From<ControlError> for Response {
     fn from(error: ControlError) -> Self {
         let because = match &error {
             ControlError::Usage(_) => Because::Usage,
             ControlError::Commit(error) | ControlError::Sweep(SweepError::Commit(error)) => whose(error),
             ControlError::State(_) | ControlError::Sweep(_) => Because::State,
         };
-        Answer::Refused { because, message: failure::chain(&error) }
+        Response::Refused { because, message: failure::chain(&error) }
     }
 }
 
@@ -209,10 +67,6 @@ fn whose(error: &CommitError) -> Because {
         _ => Because::State,
     }
 }
-
-/// What one asker holds until it goes.
-#[derive(Default)]
-pub struct Holding(Vec<(String, Held)>);
 
 /// Answers for an instance and its sources.
 pub struct Control<'i> {
@@ -224,46 +78,46 @@ pub struct Control<'i> {
 
 impl Control<'_> {
     /// Does what is asked.
-    pub async fn answer(&self, request: Request, holding: &mut Holding) -> Answer {
-        self.try_answer(request, holding).await.unwrap_or_else(Answer::from)
+    pub async fn answer(&self, request: Request, holding: &mut Holding) -> Response {
+        self.try_answer(request, holding).await.unwrap_or_else(Response::from)
     }
 
-    async fn try_answer(&self, request: Request, holding: &mut Holding) -> Result<Answer, ControlError> {
-        let state = &*self.instance.state;
+    async fn try_answer(&self, request: Request, holding: &mut Holding) -> Result<Response, ControlError> {
+        let state = &**self.instance.state();
         match request {
             Request::Get { key } => {
-                Ok(Answer::Value { value: state.get(&from_hex(&key)?)?.map(|value| to_hex(&value)) })
+                Ok(Response::Value { value: state.get(&from_hex(&key)?)?.map(|value| to_hex(&value)) })
             }
             Request::Scan { from, to, limit } => {
                 let pairs = state.scan(&from_hex(&from)?, &from_hex(&to)?, limit.min(SCAN_PAGE))?;
                 let pairs = pairs.iter().map(|(key, value)| (to_hex(key), to_hex(value)));
-                Ok(Answer::Pairs { pairs: pairs.collect() })
+                Ok(Response::Pairs { pairs: pairs.collect() })
             }
             Request::Hold { sources } => {
                 for name in sources {
-                    self.hold(self.source(&name)?, holding).await;
+                    holding.hold(self.source(&name)?).await;
                 }
                 self.instance.handle.flush().await?;
-                Ok(Answer::Done { text: "held".to_owned() })
+                Ok(Response::Done { text: "held".to_owned() })
             }
             Request::Marker { source, leaves, change } => {
                 let source = self.source(&source)?;
-                self.hold(source, holding).await;
-                let changed = self.change_markers(&source.config, &leaves, change).await;
-                release(source, holding);
+                holding.hold(source).await;
+                let changed = self.instance.change_markers(&source.config, &leaves, change).await;
+                holding.release(source);
                 let text = format!("{}: {} leaves changed", source.config.name, changed?);
                 info!("{text}");
-                Ok(Answer::Done { text })
+                Ok(Response::Done { text })
             }
             Request::Quarantine { source, keys, action } => self.mend(&source, keys, &action, holding).await,
             Request::Repair { source, from, to } => {
                 let source = self.source(&source)?;
-                self.hold(source, holding).await;
+                holding.hold(source).await;
                 let swept = self.instance.audit_and_repair(source, from, to).await;
-                release(source, holding);
+                holding.release(source);
                 let Swept { report, ended } = swept?;
                 ended?;
-                Ok(Answer::Repaired { waiting: report.waiting, report: Box::new(report) })
+                Ok(Response::Repaired { waiting: report.waiting, report: Box::new(report) })
             }
             Request::Sweep { source, action } => self.direct(self.source(&source)?, action, holding).await,
         }
@@ -276,12 +130,6 @@ impl Control<'_> {
         })
     }
 
-    async fn hold(&self, source: &Source, holding: &mut Holding) {
-        if !holding.0.iter().any(|(held, _)| *held == source.config.name) {
-            holding.0.push((source.config.name.clone(), source.turn.hold().await));
-        }
-    }
-
     /// Waits for the turn where the source is swept at all; a disabled one has a quarantine too.
     async fn mend(
         &self,
@@ -289,56 +137,21 @@ impl Control<'_> {
         keys: Option<BTreeSet<String>>,
         action: &Action,
         holding: &mut Holding,
-    ) -> Result<Answer, ControlError> {
+    ) -> Result<Response, ControlError> {
         let configured = self.instance.config.sources.iter().find(|source| source.name == name);
         let config = configured
             .ok_or_else(|| ControlError::Usage(format!("no source {name:?} is configured for what runs")))?;
         let swept = self.sources.iter().find(|source| source.config.name == name);
         if let Some(source) = swept {
-            self.hold(source, holding).await;
+            holding.hold(source).await;
         }
         let mended = self.instance.mend(config, keys.as_ref(), action).await;
         if let Some(source) = swept {
-            release(source, holding);
+            holding.release(source);
         }
         let objects = mended?;
         info!(source = name, objects = objects.len(), "quarantined objects retried or dropped");
-        Ok(Answer::Mended { objects })
-    }
-
-    async fn change_markers(
-        &self,
-        source: &SourceConfig,
-        leaves: &[String],
-        change: MarkerChange,
-    ) -> Result<usize, ControlError> {
-        let Instance { state, handle, clock, .. } = self.instance;
-        let (record, leaves) = chosen(&**state, source, leaves)?;
-        let mut changed = 0;
-        for leaf in leaves {
-            let Some(planned) = marker::plan(&**state, &record, leaf, change, clock.now())? else { continue };
-            let LeafChange { leaf, closing, changes, .. } = planned;
-            for times in closing.chunks(CLOSINGS) {
-                let closed = || Box::new(Marker { closed: true, ..Marker::default() });
-                let head = || leaf.head().to_owned();
-                let marked =
-                    times.iter().map(|time| Change::PutMarker(record.key(), head(), *time, closed()));
-                let closing = Closing {
-                    source: record.key(),
-                    source_name: source.name.clone(),
-                    prefixes: times.iter().map(|time| (leaf.clone(), *time)).collect(),
-                    changes: marked.collect(),
-                    recheck: None, // it would find what is to be left out
-                    found_by: None,
-                    at: clock.now(),
-                };
-                handle.close(closing).await?;
-            }
-            handle.apply(changes).await?;
-            changed += 1;
-        }
-        handle.apply(vec![look_again(source, &record)]).await?;
-        Ok(changed)
+        Ok(Response::Mended { objects })
     }
 
     async fn direct(
@@ -346,10 +159,10 @@ impl Control<'_> {
         source: &Source,
         action: SweepAction,
         holding: &mut Holding,
-    ) -> Result<Answer, ControlError> {
-        let Instance { state, handle, clock, .. } = self.instance;
+    ) -> Result<Response, ControlError> {
+        let (handle, now) = (&self.instance.handle, self.instance.shared.clock.now());
         let name = &source.config.name;
-        let paused = (&**state as &dyn State).paused(name)?;
+        let paused = (&**self.instance.state() as &dyn State).paused(name)?;
         let text = match (action, paused) {
             (SweepAction::Now, Some(since)) => {
                 return Err(ControlError::Usage(format!(
@@ -363,9 +176,9 @@ impl Control<'_> {
             }
             (SweepAction::Pause, Some(_)) => format!("{name}: was paused already"),
             (SweepAction::Pause, None) => {
-                self.hold(source, holding).await;
-                let applied = handle.apply(vec![Change::PutPaused(name.clone(), clock.now())]).await;
-                release(source, holding);
+                holding.hold(source).await;
+                let applied = handle.apply(vec![Change::PutPaused(name.clone(), now)]).await;
+                holding.release(source);
                 applied?;
                 format!("{name}: paused; `s3sweep sweep resume` ends that, a restart does not")
             }
@@ -377,99 +190,6 @@ impl Control<'_> {
             }
         };
         info!("{text}");
-        Ok(Answer::Done { text })
-    }
-}
-
-fn release(source: &Source, holding: &mut Holding) {
-    holding.0.retain(|(held, _)| *held != source.config.name);
-}
-
-/// The leaves that are asked for, of a source that was swept.
-fn chosen(
-    state: &dyn State,
-    source: &SourceConfig,
-    wanted: &[String],
-) -> Result<(SourceRecord, Vec<Leaf>), ControlError> {
-    let name = &source.name;
-    let Some(record) = state.source(name)? else {
-        return Err(ControlError::Usage(format!("{name} has no markers yet; set its `start` instead")));
-    };
-    if record.pattern != source.pattern.to_string() || record.bucket != source.bucket.name() {
-        return Err(ControlError::Usage(format!(
-            "bucket or pattern of {name} changed since its last sweep: the next one begins anew anyway"
-        )));
-    }
-    let leaves = state.leaves(record.key(), None, usize::MAX)?;
-    let mut leaves: Vec<_> = leaves.iter().filter_map(|(head, _)| source.pattern.leaf(head)).collect();
-    for text in wanted {
-        if !leaves.iter().any(|leaf| is_called(leaf, text)) {
-            return Err(ControlError::Usage(format!(
-                "{name} has no leaf {text:?}; `s3sweep marker list` names them"
-            )));
-        }
-    }
-    leaves.retain(|leaf| wanted.is_empty() || wanted.iter().any(|text| is_called(leaf, text)));
-    Ok((record, leaves))
-}
-
-fn is_called(leaf: &Leaf, text: &str) -> bool {
-    leaf.head() == text || leaf.name() == text
-}
-
-/// Leaves that were forgotten are looked for in the next sweep.
-fn look_again(source: &SourceConfig, record: &SourceRecord) -> Change {
-    let record = SourceRecord { discovered_at: None, ..record.clone() };
-    Change::PutSource(source.name.clone(), Box::new(record))
-}
-
-/// Changes markers in a state that is thrown away (an overlay), to see what would follow. Takes
-/// only the leaves where objects may be left out (`skips`), or only the others. Returns how many
-/// there are.
-pub fn try_markers(
-    state: &dyn State,
-    source: &SourceConfig,
-    leaves: &[String],
-    change: MarkerChange,
-    skips: bool,
-    now: DateTime<Utc>,
-) -> Result<usize, ControlError> {
-    let (record, leaves) = chosen(state, source, leaves)?;
-    let mut changed = 0;
-    for leaf in leaves {
-        let planned = marker::plan(state, &record, leaf, change, now)?;
-        if let Some(planned) = planned.filter(|planned| planned.skips == skips) {
-            state.apply(&Batch(planned.changes))?;
-            changed += 1;
-        }
-    }
-    state.apply(&Batch(vec![look_again(source, &record)]))?;
-    Ok(changed)
-}
-
-/// Bytes as hexadecimal digits.
-pub fn to_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The bytes that hexadecimal digits stand for.
-pub fn from_hex(text: &str) -> Result<Vec<u8>, ControlError> {
-    let wrong = || ControlError::Usage("not a number of hexadecimal digits".to_owned());
-    let digits: Option<Vec<_>> = text.chars().map(|digit| digit.to_digit(16)).collect();
-    let digits = digits.filter(|digits| digits.len() % 2 == 0).ok_or_else(wrong)?;
-    digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).map_err(|_| wrong())).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bytes_come_back_and_garbage_does_not() {
-        let all: Vec<u8> = (0..=255).collect();
-        assert_eq!(from_hex(&to_hex(&all)).unwrap(), all);
-        for text in ["0", "0g", "é1", "00 0"] {
-            assert!(from_hex(text).is_err(), "{text}");
-        }
+        Ok(Response::Done { text })
     }
 }

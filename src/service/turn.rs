@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, OwnedMutexGuard};
 use tokio_util::sync::CancellationToken;
 
+use super::Source;
+
 /// The turns of one source.
 #[derive(Default)]
 pub(super) struct Turn {
@@ -74,6 +76,25 @@ impl Turn {
     /// Waits until a sweep was asked for since the last time.
     pub async fn called(&self) {
         self.call.notified().await;
+    }
+}
+
+/// The turns that one asker holds until it goes.
+#[derive(Default)]
+pub struct Holding(Vec<(String, Held)>);
+
+impl Holding {
+    /// Waits for the turn of a source, unless it is held already.
+    pub(super) async fn hold(&mut self, source: &Source) {
+        let name = &source.config.name;
+        if !self.0.iter().any(|(held, _)| held == name) {
+            self.0.push((name.clone(), source.turn.hold().await));
+        }
+    }
+
+    /// Gives the turn of a source back.
+    pub(super) fn release(&mut self, source: &Source) {
+        self.0.retain(|(held, _)| *held != source.config.name);
     }
 }
 

@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use s3sweep::clock::FixedClock;
 use s3sweep::config;
-use s3sweep::marker::MarkerChange;
 use s3sweep::marker::export::Export;
-use s3sweep::marker::import;
-use s3sweep::service::control::{Answer, Because, Control, Holding, Request, SweepAction, try_markers};
+use s3sweep::marker::{MarkerChange, import, try_change};
+use s3sweep::service::control::Control;
+use s3sweep::service::socket::protocol::{Because, Request, Response, SweepAction};
 use s3sweep::service::socket::{Client, ClientError, NAME, RemoteState, ServeLimits, Server};
-use s3sweep::service::{Instance, InstanceError, Options, Source};
+use s3sweep::service::{Holding, Instance, InstanceError, Options, Source, configured};
 use s3sweep::state::overlay::OverlayState;
 use s3sweep::state::{SourceRecord, State, StateError};
 use s3sweep::sweep::mend::Action;
@@ -110,7 +110,7 @@ impl Host {
         swept.report
     }
 
-    async fn ask(&self, now: &str, request: Request) -> Answer {
+    async fn ask(&self, now: &str, request: Request) -> Response {
         let (instance, sources) = self.open(now, false).await.unwrap();
         let control = Control { instance: &instance, sources: &sources };
         let answer = control.answer(request, &mut Holding::default()).await;
@@ -118,7 +118,7 @@ impl Host {
         answer
     }
 
-    async fn change(&self, now: &str, change: MarkerChange) -> Answer {
+    async fn change(&self, now: &str, change: MarkerChange) -> Response {
         self.ask(now, Request::Marker { source: "main".into(), leaves: vec![], change }).await
     }
 
@@ -193,7 +193,7 @@ async fn a_reset_collects_exactly_its_days_again() {
         for (case, from, to, again) in cases {
             let (_, host) = four_days(prefix).await;
             let answer = host.change("2026-06-04T03:10:00Z", reset(from, to)).await;
-            assert!(matches!(answer, Answer::Done { .. }), "{case}: {answer:?}");
+            assert!(matches!(answer, Response::Done { .. }), "{case}: {answer:?}");
             let report = host.sweep("2026-06-04T03:15:00Z").await;
             assert_eq!(report.objects.collected, again, "{case} of {prefix}");
             assert_eq!(host.sweep("2026-06-04T03:20:00Z").await.objects.collected, 0, "{case} of {prefix}");
@@ -231,7 +231,8 @@ async fn set_forward_leaves_out_and_backward_collects_again() {
         let over = OverlayState::new(instance.state().clone());
         let change = set("2026-06-05T00:00:00Z");
         let now = at("2026-06-05T00:10:00Z");
-        let leaves = |skips| try_markers(&over, &sources[0].config, &[], change, skips, now).unwrap();
+        let source = configured(&sources[0].config);
+        let leaves = |skips| try_change(&over, &source, &[], change, skips, now).unwrap();
         assert_eq!((leaves(false), leaves(true)), (0, 2), "{prefix}: it could skip");
         drop(over);
         instance.close().await.unwrap();
@@ -245,7 +246,7 @@ async fn set_forward_leaves_out_and_backward_collects_again() {
             "{prefix}: again from there"
         );
         let answer = host.change("2026-06-07T00:30:00Z", set("2026-07-01T00:00:00Z")).await;
-        assert!(matches!(answer, Answer::Refused { because: Because::Usage, .. }), "{answer:?}");
+        assert!(matches!(answer, Response::Refused { because: Because::Usage, .. }), "{answer:?}");
     }
 }
 
@@ -257,7 +258,7 @@ async fn a_change_of_an_unknown_leaf_or_source_is_refused() {
         let leaves = leaf.map(str::to_owned).into_iter().collect();
         let answer =
             host.ask("2026-06-04T03:10:00Z", Request::Marker { source: source.into(), leaves, change }).await;
-        let Answer::Refused { because: Because::Usage, message } = answer else { panic!("{answer:?}") };
+        let Response::Refused { because: Because::Usage, message } = answer else { panic!("{answer:?}") };
         assert!(message.contains(fragment), "{message}");
     }
     let leaves = vec!["AWSLogs/111122223333/CloudTrail/us-east-1/".to_owned()];
@@ -375,7 +376,7 @@ async fn a_paused_source_is_not_swept_until_it_is_resumed() {
     let report = host.sweep("2026-06-04T03:15:00Z").await;
     assert_eq!((report.objects.listed, report.requests.list), (0, 0), "also after a restart");
     let answer = host.ask("2026-06-04T03:20:00Z", direct(SweepAction::Now)).await;
-    assert!(matches!(answer, Answer::Refused { because: Because::Usage, .. }), "{answer:?}");
+    assert!(matches!(answer, Response::Refused { because: Because::Usage, .. }), "{answer:?}");
     host.ask("2026-06-04T03:20:00Z", direct(SweepAction::Resume)).await;
     assert_eq!(host.sweep("2026-06-04T03:25:00Z").await.objects.collected, 2);
 }
@@ -452,7 +453,7 @@ async fn garbage_is_answered_and_too_much_of_it_ends_the_talk() {
         }
         assert_eq!(
             say(&mut stream, &format!("{get}\n")),
-            "{\"v\":1,\"answer\":{\"is\":\"value\",\"value\":null}}\n"
+            "{\"v\":1,\"response\":{\"is\":\"value\",\"value\":null}}\n"
         );
         let answer = say(&mut stream, &"x".repeat(200));
         assert!(answer.contains("at most 200 bytes"), "{answer}");
@@ -522,7 +523,7 @@ async fn the_file_of_a_dead_daemon_is_replaced_and_a_long_path_is_none() {
             Client::connect(&dir).unwrap().unwrap().ask(Request::Get { key: "00".into() }).unwrap()
         })
         .await;
-        assert_eq!(answer, Answer::Value { value: None }, "long: {long}");
+        assert_eq!(answer, Response::Value { value: None }, "long: {long}");
     }
 }
 
@@ -539,7 +540,7 @@ async fn who_holds_a_source_keeps_its_sweeps_waiting() {
     // it may change markers itself meanwhile
     let request =
         Request::Marker { source: "main".into(), leaves: vec![], change: reset("2026-06-04T00:00:00Z", "") };
-    assert!(matches!(control.answer(request, &mut holding).await, Answer::Done { .. }));
+    assert!(matches!(control.answer(request, &mut holding).await, Response::Done { .. }));
     drop(holding);
     assert_eq!(sweep.as_mut().await.report.objects.collected, 4);
     drop(sweep);
@@ -623,10 +624,10 @@ async fn who_mends_the_quarantine_waits_for_the_turn() {
     assert!(futures_util::poll!(&mut mending).is_pending());
     drop(other);
     let answer = mending.as_mut().await;
-    assert!(matches!(&answer, Answer::Mended { objects } if objects.len() == 1), "{answer:?}");
+    assert!(matches!(&answer, Response::Mended { objects } if objects.len() == 1), "{answer:?}");
     drop(mending);
     let answer = control.answer(retry("mian"), &mut holding).await;
-    assert!(matches!(answer, Answer::Refused { because: Because::Usage, .. }), "{answer:?}");
+    assert!(matches!(answer, Response::Refused { because: Because::Usage, .. }), "{answer:?}");
     // and gives it back
     instance.sweep(&sources[0]).await.ended.unwrap();
     instance.close().await.unwrap();

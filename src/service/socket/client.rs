@@ -5,8 +5,10 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Answered, Asked, NAME, with_short_path};
-use crate::service::control::{Answer, Because, Request, SCAN_PAGE, VERSION, from_hex, to_hex};
+use super::protocol::{
+    Because, Request, RequestLine, Response, ResponseLine, SCAN_PAGE, VERSION, from_hex, to_hex,
+};
+use super::{NAME, with_short_path};
 use crate::state::{Batch, Pair, State, StateError, format};
 
 /// A connection to a running daemon.
@@ -53,9 +55,9 @@ impl Client {
     }
 
     /// Asks, and waits for the answer.
-    pub fn ask(&self, request: Request) -> Result<Answer, ClientError> {
+    pub fn ask(&self, request: Request) -> Result<Response, ClientError> {
         let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut line = serde_json::to_vec(&Asked { v: VERSION, request }).map_err(io::Error::from)?;
+        let mut line = serde_json::to_vec(&RequestLine { v: VERSION, request }).map_err(io::Error::from)?;
         line.push(b'\n');
         let sent = stream.get_mut().write_all(&line);
         // a daemon that sends us away has answered before it was asked
@@ -68,10 +70,10 @@ impl Client {
             };
         }
         match serde_json::from_str(&answer).map_err(io::Error::from)? {
-            Answered { answer: Answer::Refused { because, message }, .. } => {
+            ResponseLine { response: Response::Refused { because, message }, .. } => {
                 Err(ClientError::Refused { because, message })
             }
-            Answered { answer, .. } => Ok(answer),
+            ResponseLine { response, .. } => Ok(response),
         }
     }
 }
@@ -87,7 +89,7 @@ fn is_gone(error: &io::Error) -> bool {
 pub struct RemoteState(pub Arc<Client>);
 
 impl RemoteState {
-    fn ask(&self, request: Request) -> Result<Answer, StateError> {
+    fn ask(&self, request: Request) -> Result<Response, StateError> {
         self.0.ask(request).map_err(|error| StateError::Io {
             what: "failed to read it from the running daemon".to_owned(),
             source: io::Error::other(error),
@@ -106,7 +108,7 @@ impl State for RemoteState {
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
         match self.ask(Request::Get { key: to_hex(key) })? {
-            Answer::Value { value } => value.map(|value| from_hex(&value).map_err(|_| odd())).transpose(),
+            Response::Value { value } => value.map(|value| from_hex(&value).map_err(|_| odd())).transpose(),
             _ => Err(odd()),
         }
     }
@@ -116,7 +118,7 @@ impl State for RemoteState {
         while found.len() < limit {
             let wanted = (limit - found.len()).min(SCAN_PAGE);
             let request = Request::Scan { from: to_hex(&from), to: to.clone(), limit: wanted };
-            let Answer::Pairs { pairs } = self.ask(request)? else { return Err(odd()) };
+            let Response::Pairs { pairs } = self.ask(request)? else { return Err(odd()) };
             let is_last = pairs.len() < wanted;
             for (key, value) in pairs {
                 found.push((from_hex(&key).map_err(|_| odd())?, from_hex(&value).map_err(|_| odd())?));

@@ -1,9 +1,10 @@
-//! The control socket: `control.sock` in the state directory, mode 0600. One JSON request per
-//! line, `{"v":1,"request":{"op":…}}`, one JSON answer per line, `{"v":1,"answer":{"is":…}}`.
+//! The control socket: `control.sock` in the state directory, mode 0600; [`protocol`] says what goes
+//! over it.
 //!
 //! The file is made and removed only by whoever holds the state directory's lock.
 
 mod client;
+pub mod protocol;
 mod server;
 
 pub use client::{Client, ClientError, RemoteState};
@@ -14,29 +15,11 @@ use std::io;
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
-
-use super::control::{Answer, Request};
-
 /// Name of the socket in the state directory.
 pub const NAME: &str = "control.sock";
 /// A socket's address holds this many bytes at most, on Linux; what is bound first is longer than
 /// the final name.
 const MAX_ADDRESS: usize = 107 - ".control-new/".len();
-
-/// A request as it goes over the line.
-#[derive(Serialize, Deserialize)]
-struct Asked {
-    v: u32,
-    request: Request,
-}
-
-/// An answer as it goes over the line.
-#[derive(Serialize, Deserialize)]
-struct Answered {
-    v: u32,
-    answer: Answer,
-}
 
 /// Does something with a path of the state directory that is short enough for a socket: its own,
 /// or on Linux one by way of an open file.

@@ -13,8 +13,10 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::{Answered, Asked, NAME, with_short_path};
-use crate::service::control::{Answer, Control, Holding, VERSION};
+use super::protocol::{Because, RequestLine, Response, ResponseLine, VERSION};
+use super::{NAME, with_short_path};
+use crate::service::control::Control;
+use crate::service::turn::Holding;
 
 /// The folder in which a new socket lies until nobody else can open it.
 const NEW: &str = ".control-new";
@@ -122,10 +124,10 @@ impl Server {
                 Ok(Ok(false)) if line.len() < self.limits.line => return Ok(()), // it went in between
                 Ok(Ok(false)) => {
                     let text = format!("a request has at most {} bytes", self.limits.line);
-                    (Answer::usage(text), false)
+                    (Response::usage(text), false)
                 }
                 Ok(Err(error)) => return Err(error),
-                Err(_) => (Answer::usage("the request did not arrive in time"), false),
+                Err(_) => (Response::usage("the request did not arrive in time"), false),
             };
             let answer = encoded(answer);
             let written = timeout(self.limits.slow, write.write_all(&answer)).await;
@@ -136,7 +138,7 @@ impl Server {
         }
     }
 
-    async fn answer(&self, line: &[u8], control: &Control<'_>, holding: &mut Holding) -> Answer {
+    async fn answer(&self, line: &[u8], control: &Control<'_>, holding: &mut Holding) -> Response {
         #[derive(serde::Deserialize)]
         struct Versioned {
             v: u32,
@@ -145,21 +147,21 @@ impl Server {
         match serde_json::from_slice(line) {
             Ok(Versioned { v: VERSION }) => {}
             Ok(Versioned { v }) => {
-                return Answer::usage(format!(
+                return Response::usage(format!(
                     "the daemon speaks version {VERSION} on its socket, not {v}; use the same s3sweep"
                 ));
             }
-            Err(error) => return Answer::usage(format!("not a request: {error}")),
+            Err(error) => return Response::usage(format!("not a request: {error}")),
         }
         match serde_json::from_slice(line) {
-            Ok(Asked { request, .. }) => control.answer(request, holding).await,
-            Err(error) => Answer::usage(format!("not a request: {error}")),
+            Ok(RequestLine { request, .. }) => control.answer(request, holding).await,
+            Err(error) => Response::usage(format!("not a request: {error}")),
         }
     }
 }
 
-fn encoded(answer: Answer) -> Vec<u8> {
-    let mut line = serde_json::to_vec(&Answered { v: VERSION, answer })
+fn encoded(response: Response) -> Vec<u8> {
+    let mut line = serde_json::to_vec(&ResponseLine { v: VERSION, response })
         .expect("plain structs with text keys always serialise to memory");
     line.push(b'\n');
     line
@@ -167,8 +169,8 @@ fn encoded(answer: Answer) -> Vec<u8> {
 
 /// Tells a client that there is no room; a fresh socket takes one short line at once.
 fn send_away(stream: &UnixStream) {
-    let busy = Answer::Refused {
-        because: crate::service::control::Because::State,
+    let busy = Response::Refused {
+        because: Because::State,
         message: "the daemon has as many clients as it takes; try again".to_owned(),
     };
     let _ = stream.try_write(&encoded(busy)); // if it cannot be told, it sees the end
