@@ -481,8 +481,9 @@ fn main() {
     let wanted = tables.and_then(|at| arguments.get(at + 1)).filter(|text| !text.starts_with("--"));
     let criterion = Criterion::default().with_measurement(CpuTime);
     let mut criterion = if tables.is_some() { criterion } else { criterion.configure_from_args() };
-    // criterion alone knows its arguments; these two ask for no measurement
-    let measures = !arguments.iter().any(|argument| ["--list", "--test"].contains(&&**argument));
+    // criterion alone knows its arguments; these ask for no table
+    let measures =
+        !arguments.iter().any(|argument| ["--list", "--test", "--profile-time"].contains(&&**argument));
     for pair in PAIRS.iter().filter(|pair| wanted.is_none_or(|wanted| pair.name().contains(&**wanted))) {
         for (what, data) in (pair.data)() {
             runtime.block_on(compare_with_file_sink(pair, &data, &limits()));

@@ -19,7 +19,16 @@ pub const MAX_DEPTH: usize = 120;
 #[derive(Clone, Debug)]
 pub struct FieldReader {
     paths: &'static Paths,
+    notes: Notes,
+}
+
+/// What a reader notes of a record, and what it remembers for the next one.
+#[derive(Clone, Debug)]
+struct Notes {
     spans: Vec<Span>,
+    /// By [`Node::span`], and behind those by [`Names::first`]: the node that came next, or first,
+    /// in the record before. Records of one log type mostly keep the order of their members.
+    next: Vec<u8>,
 }
 
 /// The dotted paths of the fields of one log type, made ready for look-up.
@@ -36,6 +45,8 @@ pub struct Paths {
 #[derive(Debug)]
 struct Names {
     nodes: Vec<Node>,
+    /// Where [`Notes::next`] has the node that comes first.
+    first: usize,
     /// By [`slot`]: the last node of that slot, counted from 1.
     slots: [u8; SLOTS],
     /// Spreads these names best.
@@ -62,6 +73,7 @@ impl Paths {
             roots.insert(path, field, &mut spans);
         }
         roots.spread();
+        roots.number(2 * spans, spans);
         Paths { roots, count: paths.len(), spans }
     }
 }
@@ -69,7 +81,8 @@ impl Paths {
 impl FieldReader {
     /// A reader of the fields at `paths`.
     pub fn new(paths: &'static Paths) -> Self {
-        FieldReader { paths, spans: vec![Span::default(); paths.spans] }
+        let notes = Notes { spans: vec![Span::default(); paths.spans], next: vec![0; 2 * paths.spans + 1] };
+        FieldReader { paths, notes }
     }
 
     /// Walks over the record that begins `bytes`, notes its fields and returns its length. Of
@@ -80,14 +93,15 @@ impl FieldReader {
     /// When the record does not end within `bytes` or is not valid; [`FieldReader::read`] tells
     /// why, once its end is known.
     pub fn walk(&mut self, bytes: &[u8]) -> Result<usize, Stop> {
-        self.spans.fill(Span::default());
+        self.notes.spans.fill(Span::default());
         if grammar::byte(bytes, 0)? != b'{' {
             return Err(Stop::Invalid);
         }
-        let end = note(&self.paths.roots, bytes, 0, MAX_DEPTH, &mut self.spans)?;
-        match std::str::from_utf8(&bytes[..end]) {
-            Ok(_) => Ok(end),
-            Err(_) => Err(Stop::Invalid),
+        let end = note(&self.paths.roots, bytes, 0, MAX_DEPTH, &mut self.notes)?;
+        // nearly all records are ASCII, which is cheaper to see than UTF-8
+        match bytes[..end].is_ascii() || std::str::from_utf8(&bytes[..end]).is_ok() {
+            true => Ok(end),
+            false => Err(Stop::Invalid),
         }
     }
 
@@ -105,7 +119,7 @@ impl FieldReader {
 
     /// The spans of the record that was read last, in the order of the paths.
     pub fn spans(&self) -> &[Span] {
-        &self.spans[..self.paths.count]
+        &self.notes.spans[..self.paths.count]
     }
 }
 
@@ -124,7 +138,7 @@ fn slot(name: &[u8], multiplier: u32) -> usize {
 
 impl Names {
     fn new() -> Self {
-        Names { nodes: Vec::new(), slots: [0; SLOTS], multiplier: 0 }
+        Names { nodes: Vec::new(), first: 0, slots: [0; SLOTS], multiplier: 0 }
     }
 
     /// Adds what is missing of `path`; nodes on the way take spans from `next` on.
@@ -166,24 +180,33 @@ impl Names {
         }
     }
 
-    /// The node of the still escaped name that lies at `start..end`.
-    #[inline(always)]
-    fn find(&self, bytes: &[u8], start: usize, end: usize) -> Option<&Node> {
-        let mut at = self.slots[slot(&bytes[start..end], self.multiplier)];
+    /// Gives each place its number; those of the children of a node stand `spans` behind the node's.
+    fn number(&mut self, first: usize, spans: usize) {
+        self.first = first;
+        for node in &mut self.nodes {
+            node.children.number(node.span + spans, spans);
+        }
+    }
+
+    /// Which node has the still escaped name whose quotes are at `start` and before `end`.
+    fn find(&self, bytes: &[u8], start: usize, end: usize) -> Option<usize> {
+        let name = &bytes[start + 1..end - 1];
+        let mut at = self.slots[slot(name, self.multiplier)];
         while at > 0 {
-            let node = &self.nodes[usize::from(at) - 1];
-            if node.name.is_at(bytes, start, end) {
-                return Some(node);
+            let found = usize::from(at) - 1;
+            let node = &self.nodes[found];
+            if node.name.text.as_bytes() == name {
+                return Some(found);
             }
             at = node.before;
         }
-        self.find_escaped(&bytes[start..end])
+        self.find_escaped(name)
     }
 
-    fn find_escaped(&self, name: &[u8]) -> Option<&Node> {
+    fn find_escaped(&self, name: &[u8]) -> Option<usize> {
         memchr(b'\\', name)?;
         let name = json::unescape(name);
-        self.nodes.iter().find(|node| node.name.text == name)
+        self.nodes.iter().position(|node| node.name.text == name)
     }
 }
 
@@ -191,47 +214,62 @@ impl Names {
 #[derive(Debug)]
 struct Name {
     text: &'static str,
-    /// Its bytes, zeros after them.
-    padded: u8x32,
-    /// A bit for each byte after them.
+    /// Its bytes between quotes, zeros after them.
+    quoted: u8x32,
+    /// A bit for each byte after them; all bits for a name that is too long to be compared.
     after: u32,
 }
 
 impl Name {
     fn new(text: &'static str) -> Self {
-        let mut padded = [0; 32];
-        for (place, byte) in padded.iter_mut().zip(text.bytes()) {
+        let mut quoted = [0; 32];
+        let length = text.len() + 2;
+        let bytes = std::iter::once(b'"').chain(text.bytes()).chain([b'"']);
+        for (place, byte) in quoted.iter_mut().zip(bytes) {
             *place = byte;
         }
-        let after = u32::MAX.checked_shl(text.len() as u32).unwrap_or(0);
-        Name { text, padded: u8x32::new(padded), after }
+        let after = if length > 32 { u32::MAX } else { u32::MAX.checked_shl(length as u32).unwrap_or(0) };
+        Name { text, quoted: u8x32::new(quoted), after }
     }
 
+    /// Whether this name, in quotes and without escapes, is at `at`. `false` as well where fewer
+    /// than 32 bytes follow.
     #[inline(always)]
-    fn is_at(&self, bytes: &[u8], start: usize, end: usize) -> bool {
-        if end - start != self.text.len() {
-            return false;
-        }
-        match bytes[start..].first_chunk() {
-            Some(chunk) if self.after != 0 => {
-                u8x32::new(*chunk).simd_eq(self.padded).to_bitmask() | self.after == u32::MAX
+    fn is_at(&self, bytes: &[u8], at: usize) -> bool {
+        match bytes.get(at..).and_then(<[u8]>::first_chunk) {
+            Some(chunk) if self.after != u32::MAX => {
+                u8x32::new(*chunk).simd_eq(self.quoted).to_bitmask() | self.after == u32::MAX
             }
-            _ => &bytes[start..end] == self.text.as_bytes(),
+            _ => false,
         }
     }
 }
 
 /// Notes the fields of the object whose bracket is at `at` and returns the index after it.
-fn note(names: &Names, bytes: &[u8], at: usize, depth: usize, spans: &mut [Span]) -> Result<usize, Stop> {
+fn note(names: &Names, bytes: &[u8], at: usize, depth: usize, notes: &mut Notes) -> Result<usize, Stop> {
     let mut at = grammar::blanks(bytes, at + 1);
     if grammar::byte(bytes, at)? == b'}' {
         return Ok(at + 1);
     }
+    let mut place = names.first;
     loop {
-        let (name_end, start) = grammar::name(bytes, at)?;
-        let node = names.find(bytes, at + 1, name_end - 1);
+        let guess = names.nodes.get(usize::from(notes.next[place]));
+        let (node, start) = match guess.filter(|node| node.name.is_at(bytes, at)) {
+            Some(node) => (Some(node), grammar::colon(bytes, at + node.name.text.len() + 2)?),
+            None => {
+                let (name_end, start) = grammar::name(bytes, at)?;
+                let found = names.find(bytes, at, name_end);
+                if let Some(found) = found {
+                    notes.next[place] = found as u8; // of 255 paths at most
+                }
+                (found.map(|found| &names.nodes[found]), start)
+            }
+        };
         at = match node {
-            Some(node) => note_value(node, bytes, start, depth - 1, spans)?,
+            Some(node) => {
+                place = node.span;
+                note_value(node, bytes, start, depth - 1, notes)?
+            }
             None => grammar::value(bytes, start, depth - 1)?,
         };
         at = grammar::blanks(bytes, at);
@@ -249,19 +287,20 @@ fn note_value(
     bytes: &[u8],
     start: usize,
     depth: usize,
-    spans: &mut [Span],
+    notes: &mut Notes,
 ) -> Result<usize, Stop> {
-    if spans[node.span] != Span::default() {
+    if notes.spans[node.span] != Span::default() {
         // A twin before this member may have noted fields that this one does not have.
-        clear(&node.children, spans);
+        clear(&node.children, &mut notes.spans);
     }
     let end = match grammar::byte(bytes, start)? {
+        b'"' => grammar::string(bytes, start)?,
         b'{' if depth > 0 && !node.children.nodes.is_empty() => {
-            note(&node.children, bytes, start, depth, spans)?
+            note(&node.children, bytes, start, depth, notes)?
         }
         _ => grammar::value(bytes, start, depth)?,
     };
-    spans[node.span] = Span { start: start as u32, end: end as u32 };
+    notes.spans[node.span] = Span { start: start as u32, end: end as u32 };
     Ok(end)
 }
 

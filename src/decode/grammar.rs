@@ -33,7 +33,11 @@ pub fn byte(bytes: &[u8], at: usize) -> Result<u8, Stop> {
 /// The index of the first byte at or after `at` that is no blank.
 #[inline(always)]
 pub fn blanks(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(b' ' | b'\t' | b'\n' | b'\r') = bytes.get(at) {
+    while let Some(&byte) = bytes.get(at) {
+        // nearly always a token begins here
+        if byte > b' ' || !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
+            break;
+        }
         at += 1;
     }
     at
@@ -60,9 +64,15 @@ pub fn name(bytes: &[u8], at: usize) -> Result<(usize, usize), Stop> {
         return Err(Stop::Invalid);
     }
     let end = string(bytes, at)?;
-    let colon = blanks(bytes, end);
-    match byte(bytes, colon)? {
-        b':' => Ok((end, blanks(bytes, colon + 1))),
+    Ok((end, colon(bytes, end)?))
+}
+
+/// The index of a member's value, from the end of its name on.
+#[inline(always)]
+pub fn colon(bytes: &[u8], at: usize) -> Result<usize, Stop> {
+    let at = blanks(bytes, at);
+    match byte(bytes, at)? {
+        b':' => Ok(blanks(bytes, at + 1)),
         _ => Err(Stop::Invalid),
     }
 }

@@ -10,7 +10,7 @@ use std::fmt;
 use memchr::{memchr, memchr2, memchr2_iter};
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
-use wide::u8x16;
+use wide::u8x32;
 
 /// The still escaped text of a raw JSON string; `None` for every other value.
 pub fn string_body(raw: &[u8]) -> Option<&[u8]> {
@@ -167,17 +167,17 @@ pub fn plain_end(text: &[u8], mut at: usize) -> usize {
 }
 
 /// Bytes looked at together.
-const BLOCK: usize = 16;
+const BLOCK: usize = 32;
 
 /// How many bytes stand before the first quote, backslash or control character.
 #[inline(always)]
 fn plain_bytes(block: &[u8; BLOCK]) -> usize {
-    let bytes = u8x16::new(*block);
-    let quotes = bytes.simd_eq(u8x16::splat(b'"'));
-    let backslashes = bytes.simd_eq(u8x16::splat(b'\\'));
-    let controls = bytes.min(u8x16::splat(b' ' - 1)).simd_eq(bytes);
-    let found = (quotes | backslashes | controls).to_bitmask();
-    (found | 1 << BLOCK).trailing_zeros() as usize
+    let bytes = u8x32::new(*block);
+    let quotes = bytes.simd_eq(u8x32::splat(b'"'));
+    let backslashes = bytes.simd_eq(u8x32::splat(b'\\'));
+    let controls = bytes.min(u8x32::splat(b' ' - 1)).simd_eq(bytes);
+    // 32 where there is none
+    (quotes | backslashes | controls).to_bitmask().trailing_zeros() as usize
 }
 
 /// Appends a valid JSON value without the blanks and line breaks between its tokens, and of a

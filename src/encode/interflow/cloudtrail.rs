@@ -6,7 +6,7 @@
 
 use memchr::{memchr, memmem, memrchr};
 
-use super::line::{push_nested, push_object, push_text};
+use super::line::{member, push_nested, push_object, push_text, text_member};
 use super::{Content, Header, InterflowSettings, SettingsError, place_id, push_srcip};
 use crate::encode::cloudtrail::Event;
 use crate::encode::text;
@@ -110,16 +110,24 @@ fn push_source(record: &Record<'_>, out: &mut Vec<u8>) {
     };
     if !push_srcip(source, out) && !source.starts_with(b"AWS Internal") {
         // A service's host name; "AWS Internal" names no host.
-        push_text(out, "srcip_host", Some(source));
+        push_text(out, text_member!("srcip_host"), Some(source));
     }
 }
 
 fn push_user(record: &Record<'_>, out: &mut Vec<u8>) {
     let name = user_name(record);
     let id = text(record, field::USER_PRINCIPAL_ID);
-    push_text(out, "srcip_username", name);
-    push_text(out, "srcip_usersid", id);
-    push_object(out, "user", &[("name", name), ("id", id), ("domain", text(record, field::USER_ACCOUNT_ID))]);
+    push_text(out, text_member!("srcip_username"), name);
+    push_text(out, text_member!("srcip_usersid"), id);
+    push_object(
+        out,
+        member!("user"),
+        [
+            (text_member!("name"), name),
+            (text_member!("id"), id),
+            (text_member!("domain"), text(record, field::USER_ACCOUNT_ID)),
+        ],
+    );
 }
 
 /// The best name for who acted: each kind of identity fills other fields.
@@ -144,31 +152,31 @@ fn role_session(arn: &[u8]) -> Option<&[u8]> {
 }
 
 fn push_event(event: &Event<'_>, origin: &Origin<'_>, out: &mut Vec<u8>) {
-    push_text(out, "event_id", event.id);
+    push_text(out, text_member!("event_id"), event.id);
     match event.id {
-        Some(id) => push_text(out, "_id", Some(id)),
-        None => push_text(out, "_id", Some(&place_id(origin))),
+        Some(id) => push_text(out, text_member!("_id"), Some(id)),
+        None => push_text(out, text_member!("_id"), Some(&place_id(origin))),
     }
-    push_text(out, "event_name", event.name);
-    push_text(out, "event_source", event.source);
-    push_text(out, "service", event.source.and_then(service));
-    push_text(out, "event_type", event.event_type);
-    push_text(out, "event_category", event.category);
-    push_text(out, "event_status", event.outcome);
+    push_text(out, text_member!("event_name"), event.name);
+    push_text(out, text_member!("event_source"), event.source);
+    push_text(out, text_member!("service"), event.source.and_then(service));
+    push_text(out, text_member!("event_type"), event.event_type);
+    push_text(out, text_member!("event_category"), event.category);
+    push_text(out, text_member!("event_status"), event.outcome);
     push_object(
         out,
-        "event",
-        &[
-            ("action", event.name),
-            ("type", event.event_type),
-            ("category", event.category),
-            ("outcome", event.outcome),
-            ("reason", event.reason),
+        member!("event"),
+        [
+            (text_member!("action"), event.name),
+            (text_member!("type"), event.event_type),
+            (text_member!("category"), event.category),
+            (text_member!("outcome"), event.outcome),
+            (text_member!("reason"), event.reason),
         ],
     );
     if event.name == Some(b"ConsoleLogin") {
-        push_text(out, "login_type", Some(b"aws_console"));
-        push_text(out, "login_result", event.outcome);
+        push_text(out, text_member!("login_type"), Some(b"aws_console"));
+        push_text(out, text_member!("login_result"), event.outcome);
     }
 }
 
@@ -183,12 +191,12 @@ fn push_surroundings(record: &Record<'_>, out: &mut Vec<u8>) {
     let account = [field::RECIPIENT_ACCOUNT_ID, field::USER_ACCOUNT_ID, field::ACCOUNT_ID]
         .into_iter()
         .find_map(|field| text(record, field));
-    push_nested(out, "cloud", |out| {
-        push_text(out, "region", region);
-        push_object(out, "account", &[("id", account)]);
+    push_nested(out, member!("cloud"), |out| {
+        push_text(out, text_member!("region"), region);
+        push_object(out, member!("account"), [(text_member!("id"), account)]);
     });
-    push_object(out, "user_agent", &[("original", text(record, field::USER_AGENT))]);
-    push_text(out, "dstip_host", text(record, field::TLS_HOST));
+    push_object(out, member!("user_agent"), [(text_member!("original"), text(record, field::USER_AGENT))]);
+    push_text(out, text_member!("dstip_host"), text(record, field::TLS_HOST));
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Records of any other log as Interflow lines: the time, the place, and the original.
 
+use super::line::{push_text, text_member};
 use super::{Content, Header, InterflowSettings, SettingsError, place_id};
-use crate::encode::interflow::line::push_text;
 use crate::encode::{Encoder, Origin};
 use crate::record::{Record, json, time, walk};
 
@@ -45,7 +45,7 @@ impl JsonlEncoder {
 impl Encoder for JsonlEncoder {
     fn encode(&self, record: &Record<'_>, origin: &Origin<'_>, out: &mut Vec<u8>) {
         self.header.begin(self.time(record), origin, out);
-        push_text(out, "_id", Some(&place_id(origin)));
+        push_text(out, text_member!("_id"), Some(&place_id(origin)));
         self.header.push_place(origin, out);
         json::push_one_line(out, record.raw());
         out.extend_from_slice(b"}\n");

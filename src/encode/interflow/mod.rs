@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use super::{EncodeSettings, Encoder, Origin, SettingsError};
 use crate::record::{LogType, json, waf as waf_fields};
-use line::{push_name, push_number, push_text};
+use line::{member, push_name, push_number, push_text, text_member};
 
 /// What a user may choose about Interflow lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,7 +144,7 @@ impl Header {
     fn begin(&self, time: Option<i64>, origin: &Origin<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"timestamp\":");
         push_number(out, time.unwrap_or(origin.write_time));
-        push_name(out, "write_time");
+        push_name(out, member!("write_time"));
         push_number(out, origin.write_time);
         out.extend_from_slice(&self.common);
     }
@@ -154,9 +154,9 @@ impl Header {
     fn push_place(&self, origin: &Origin<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(b",\"s3\":{\"bucket\":");
         json::push_string(out, origin.bucket);
-        push_name(out, "key");
+        push_name(out, member!("key"));
         json::push_string(out, origin.key);
-        push_name(out, "record");
+        push_name(out, member!("record"));
         push_number(out, i64::try_from(origin.ordinal).unwrap_or(i64::MAX));
         out.push(b'}');
         out.extend_from_slice(&self.vendor);
@@ -168,9 +168,9 @@ impl Header {
 fn push_srcip(source: &[u8], out: &mut Vec<u8>) -> bool {
     let ip = std::str::from_utf8(source).ok().and_then(|text| text.parse::<IpAddr>().ok());
     if let Some(ip) = ip {
-        push_text(out, "srcip", Some(source));
-        push_text(out, "srcip_type", Some(address::reach(ip).as_bytes()));
-        push_name(out, "srcip_version");
+        push_text(out, text_member!("srcip"), Some(source));
+        push_text(out, text_member!("srcip_type"), Some(address::reach(ip).as_bytes()));
+        push_name(out, member!("srcip_version"));
         push_number(out, address::version(ip).into());
     }
     ip.is_some()

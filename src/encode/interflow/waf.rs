@@ -4,7 +4,7 @@
 //! request headers, which are hidden. The normalised fields beside it are copies of its values,
 //! still escaped.
 
-use super::line::{push_name, push_nested, push_object, push_text};
+use super::line::{member, push_name, push_nested, push_object, push_text, text_member};
 use super::{Content, Header, InterflowSettings, SettingsError, id_of, place_id, push_srcip};
 use crate::encode::mask::HeaderMask;
 use crate::encode::text;
@@ -111,19 +111,19 @@ fn push_client(record: &Record<'_>, out: &mut Vec<u8>) {
         push_srcip(client, out);
     }
     if let Some(country) = text(record, field::COUNTRY) {
-        push_object(out, "srcip_geo", &[("countryCode", Some(country))]);
-        push_text(out, "srcip_geo_source", Some(b"aws_waf"));
+        push_object(out, member!("srcip_geo"), [(text_member!("countryCode"), Some(country))]);
+        push_text(out, text_member!("srcip_geo_source"), Some(b"aws_waf"));
     }
 }
 
 /// What was done with the request, and by which rule.
 fn push_verdict(record: &Record<'_>, out: &mut Vec<u8>) {
     let action = text(record, field::ACTION).map(lower_case);
-    push_text(out, "action", action);
-    push_object(out, "event", &[("action", action)]);
+    push_text(out, text_member!("action"), action);
+    push_object(out, member!("event"), [(text_member!("action"), action)]);
     let rule = text(record, field::TERMINATING_RULE_ID);
-    push_text(out, "event_name", rule);
-    push_object(out, "rule", &[("name", rule)]);
+    push_text(out, text_member!("event_name"), rule);
+    push_object(out, member!("rule"), [(text_member!("name"), rule)]);
 }
 
 /// The known actions in lower case, as Interflow writes them; others as they are.
@@ -139,8 +139,8 @@ fn lower_case(action: &[u8]) -> &[u8] {
 }
 
 fn push_ids(record: &Record<'_>, origin: &Origin<'_>, out: &mut Vec<u8>) {
-    push_text(out, "event_id", text(record, field::REQUEST_ID));
-    push_text(out, "_id", Some(&record_id(record, origin)));
+    push_text(out, text_member!("event_id"), text(record, field::REQUEST_ID));
+    push_text(out, text_member!("_id"), Some(&record_id(record, origin)));
 }
 
 /// The id of a record. A request that several web ACLs see has a record of each, so its id alone
@@ -154,24 +154,32 @@ pub(in crate::encode) fn record_id(record: &Record<'_>, origin: &Origin<'_>) -> 
 fn push_request(record: &Record<'_>, headers: &RequestHeaders<'_>, out: &mut Vec<u8>) {
     let get = |field| text(record, field);
     let host = get(field::HOST).or(headers.host);
-    push_text(out, "dstip_host", host);
+    push_text(out, text_member!("dstip_host"), host);
     push_url(record, host, out);
-    push_object(out, "url", &[("path", get(field::URI)), ("query", get(field::ARGS))]);
+    push_object(
+        out,
+        member!("url"),
+        [(text_member!("path"), get(field::URI)), (text_member!("query"), get(field::ARGS))],
+    );
     let (method, referer) = (get(field::HTTP_METHOD), headers.referer);
     let version = get(field::HTTP_VERSION);
-    push_nested(out, "http", |out| {
-        push_object(out, "request", &[("method", method), ("referrer", referer)]);
-        push_text(out, "version", version);
+    push_nested(out, member!("http"), |out| {
+        push_object(
+            out,
+            member!("request"),
+            [(text_member!("method"), method), (text_member!("referrer"), referer)],
+        );
+        push_text(out, text_member!("version"), version);
     });
-    push_object(out, "user_agent", &[("original", headers.user_agent)]);
+    push_object(out, member!("user_agent"), [(text_member!("original"), headers.user_agent)]);
     let ja3 = get(field::JA3_FINGERPRINT);
-    push_nested(out, "tls", |out| push_object(out, "client", &[("ja3", ja3)]));
-    push_text(out, "service", get(field::HTTP_SOURCE_NAME));
+    push_nested(out, member!("tls"), |out| push_object(out, member!("client"), [(text_member!("ja3"), ja3)]));
+    push_text(out, text_member!("service"), get(field::HTTP_SOURCE_NAME));
 }
 
 fn push_url(record: &Record<'_>, host: Option<&[u8]>, out: &mut Vec<u8>) {
     let Some(parts) = url_parts(record, host) else { return };
-    push_name(out, "request_url");
+    push_name(out, member!("request_url"));
     out.push(b'"');
     parts.iter().for_each(|part| out.extend_from_slice(part));
     out.push(b'"');
@@ -199,16 +207,16 @@ fn push_web_acl(record: &Record<'_>, out: &mut Vec<u8>) {
     let mut part = || parts.next().filter(|part| !part.is_empty());
     let (region, account, web_acl) = (part(), part(), part());
     let is_global = web_acl.is_some_and(|name| name.starts_with(b"global/"));
-    push_nested(out, "cloud", |out| {
-        push_text(out, "region", if is_global { Some(b"global") } else { region });
-        push_object(out, "account", &[("id", account)]);
+    push_nested(out, member!("cloud"), |out| {
+        push_text(out, text_member!("region"), if is_global { Some(b"global") } else { region });
+        push_object(out, member!("account"), [(text_member!("id"), account)]);
     });
 }
 
 /// The names of the labels that rules gave to the request.
 fn push_labels(record: &Record<'_>, out: &mut Vec<u8>) {
     let before = out.len();
-    push_name(out, "tags");
+    push_name(out, member!("tags"));
     let open = out.len();
     walk::each_object(record.get(field::LABELS).unwrap_or_default(), ["name"], |[name]| {
         if let Some(name) = name.filter(|name| json::filled_string(name).is_some()) {
