@@ -162,7 +162,8 @@ pub fn head_and_time(key: &[u8]) -> Result<(String, PrefixTime), StateError> {
 }
 
 /// Rechecks sort by when they are due, so that a sweep reads only those that are.
-fn recheck_key(source: SourceKey, due: DateTime<Utc>, head: &str, time: PrefixTime) -> Vec<u8> {
+/// Key of a planned recheck.
+pub fn recheck_key(source: SourceKey, due: DateTime<Utc>, head: &str, time: PrefixTime) -> Vec<u8> {
     let mut key = source_start(RECHECK, source);
     key.extend_from_slice(&sortable(due.timestamp()));
     key.extend_from_slice(head.as_bytes());

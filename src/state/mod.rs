@@ -96,6 +96,19 @@ pub struct LeafRecord {
     pub dropped: bool,
 }
 
+impl LeafRecord {
+    /// Whether keys of a prefix are to be collected; `marker` is the prefix's own.
+    pub fn is_open(&self, time: PrefixTime, marker: Option<&Marker>) -> bool {
+        if time < self.closed_through {
+            return false;
+        }
+        match marker {
+            Some(marker) => !marker.closed,
+            None => self.sparse_until.is_none_or(|until| time >= until),
+        }
+    }
+}
+
 /// The persisted state of one prefix.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marker {
@@ -269,6 +282,9 @@ pub struct Recheck {
     /// Asked for by an operator, beside those of `recheck`: it is not counted in `done`.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub extra: bool,
+    /// When it was listed, with finds that failed: it is done once they are settled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_since: Option<DateTime<Utc>>,
 }
 
 /// A recheck and where it stands: when it is due, the head of its leaf, its prefix.
@@ -419,6 +435,16 @@ impl dyn State + '_ {
         self.timed(&from, &to, format::decode_json)
     }
 
+    /// The marker of one prefix.
+    pub fn marker(
+        &self,
+        source: SourceKey,
+        head: &str,
+        time: PrefixTime,
+    ) -> Result<Option<Marker>, StateError> {
+        self.read(&format::timed_key(format::MARKER, source, head, time), format::decode_json)
+    }
+
     /// Closed prefixes of a leaf whose ledger is still to be deleted.
     pub fn cleanups(&self, source: SourceKey) -> Result<Vec<(String, PrefixTime)>, StateError> {
         let (from, to) = format::source_range(format::CLEANUP, source);
@@ -435,7 +461,22 @@ impl dyn State + '_ {
         now: DateTime<Utc>,
         limit: usize,
     ) -> Result<Vec<DueRecheck>, StateError> {
-        let (from, to) = format::recheck_range(source, now);
+        self.due_rechecks(source, None, now, limit)
+    }
+
+    /// Up to `limit` rechecks that are due at `now`, the longest due first: those behind `after`.
+    pub fn due_rechecks(
+        &self,
+        source: SourceKey,
+        after: Option<&DueRecheck>,
+        now: DateTime<Utc>,
+        limit: usize,
+    ) -> Result<Vec<DueRecheck>, StateError> {
+        let (first, to) = format::recheck_range(source, now);
+        let from = match after {
+            Some((due, head, time, _)) => format::successor(&format::recheck_key(source, *due, head, *time)),
+            None => first,
+        };
         self.scan(&from, &to, limit)?
             .into_iter()
             .map(|(key, value)| {

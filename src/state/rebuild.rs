@@ -317,6 +317,7 @@ fn plan_rechecks(
             done: u32::try_from(done).unwrap_or(u32::MAX),
             frames: frames.iter().map(|frame| frame.place.clone()).collect(),
             extra: false,
+            waits_since: None,
         };
         let head = leaf.head().to_owned();
         rebuilt.changes.push(Change::PutRecheck(record.key(), next, head, time, Box::new(recheck)));

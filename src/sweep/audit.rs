@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::report::Requests;
-use super::{Mode, SweepContext, SweepError, Sweeper, Swept, open_source, plan};
+use super::{SweepContext, SweepError, Sweeper, Swept, open_source, plan};
 use crate::collect::Collector;
 use crate::failure;
 use crate::pattern::{Leaf, PrefixTime};
@@ -181,9 +181,4 @@ impl Sweeper {
             walked => walked,
         }
     }
-}
-
-/// Whether a mode collects nothing.
-pub(super) fn only_looks(mode: &Mode) -> bool {
-    matches!(mode, Mode::Preview(_) | Mode::Compare)
 }

@@ -6,11 +6,11 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-
 use tracing::warn;
 
-use super::plan::ClosingRule;
+use super::plan::{ClosingRule, RECENT, back};
 use super::{SweepError, Sweeper, open};
 use crate::bucket::{ListPage, ListRequest};
 use crate::pattern::{Dates, Discovery, FolderQuery, Leaf, PrefixPattern, PrefixTime};
@@ -29,7 +29,7 @@ impl Sweeper {
     /// The leaves of this sweep: known ones, and those that a discovery adds.
     pub(super) async fn leaves(&self) -> Result<Vec<Arc<Leaf>>, SweepError> {
         let known = self.state.leaves(self.key, None, usize::MAX)?;
-        let now = self.clock.now();
+        let now = self.clock.ours();
         let trusted = self.record.discovered_at.is_some_and(|at| {
             at <= now && (now - at).to_std().is_ok_and(|age| age < self.config.discover_every)
         });
@@ -44,32 +44,28 @@ impl Sweeper {
     }
 
     async fn add_discovered(&self, leaves: &mut Vec<(Leaf, LeafRecord)>) -> Result<(), SweepError> {
-        let now = self.clock.now();
+        let now = self.clock.ours();
         let mut found = self.discover().await?;
+        let known: HashSet<&str> = leaves.iter().map(|(leaf, _)| leaf.head()).collect();
+        let (seen, new): (Vec<_>, Vec<_>) =
+            found.leaves.drain(..).partition(|leaf| known.contains(leaf.head()));
         let mut changes = Vec::new();
-        if found.failures.is_empty() {
-            let failed = self.failed_prefixes()?;
-            for (leaf, record) in leaves.iter_mut() {
-                let present = found.leaves.iter().any(|seen| seen.head() == leaf.head());
-                let idle = self.state.markers(self.key, leaf.head())?.is_empty()
-                    && !failed.contains_key(leaf.head());
-                if record.dropped != (!present && idle) {
-                    record.dropped = !present && idle;
-                    changes.push(Change::PutLeaf(self.key, leaf.head().to_owned(), record.clone()));
-                }
-            }
-        }
-        let known: HashSet<String> = leaves.iter().map(|(leaf, _)| leaf.head().to_owned()).collect();
-        for leaf in found.leaves.drain(..).filter(|leaf| !known.contains(leaf.head())) {
+        let mut added = Vec::new();
+        for leaf in new {
             match self.new_leaf(&leaf).await {
                 Ok((record, stored)) => {
                     changes.extend(stored);
-                    leaves.push((leaf, record));
+                    added.push((leaf, record));
                 }
                 Err(SweepError::Bucket(error)) => found.failures.push(error.into()),
                 Err(error) => return Err(error),
             }
         }
+        let _settling = self.settling.lock().await;
+        if found.failures.is_empty() {
+            changes.extend(self.drop_absent(leaves, &seen)?);
+        }
+        leaves.extend(added);
         if leaves.is_empty() && found.failures.is_empty() {
             // Not trusted either: what is configured today may well begin to log tomorrow.
             warn!(source = self.config.name, pattern = %self.config.pattern, "nothing in the bucket matches the pattern yet");
@@ -83,24 +79,49 @@ impl Sweeper {
         self.store(changes).await
     }
 
+    /// Drops the leaves that a complete discovery did not see and of which nothing is open, and takes
+    /// back those that are there again.
+    fn drop_absent(
+        &self,
+        leaves: &mut [(Leaf, LeafRecord)],
+        seen: &[Leaf],
+    ) -> Result<Vec<Change>, SweepError> {
+        let failed = self.failed_prefixes()?;
+        let seen: HashSet<&str> = seen.iter().map(Leaf::head).collect();
+        let mut changes = Vec::new();
+        for (leaf, record) in leaves {
+            let head = leaf.head();
+            let is_idle = || -> Result<bool, SweepError> {
+                Ok(self.state.markers(self.key, head)?.is_empty() && !failed.contains_key(head))
+            };
+            let dropped = !seen.contains(head) && is_idle()?;
+            if record.dropped != dropped {
+                // A pass beside this discovery may have closed prefixes since the record was read.
+                let stored = self.state.leaf(self.key, head)?.unwrap_or_else(|| record.clone());
+                *record = LeafRecord { dropped, ..stored };
+                changes.push(Change::PutLeaf(self.key, head.to_owned(), record.clone()));
+            }
+        }
+        Ok(changes)
+    }
+
     /// A leaf seen for the first time; where prefixes are no range, with the dates that exist.
     async fn new_leaf(&self, leaf: &Leaf) -> Result<(LeafRecord, Vec<Change>), SweepError> {
         let mut record = open::new_leaf(leaf, self.record.start);
         let mut changes = Vec::new();
         if leaf.pattern().step().is_some() && !leaf.pattern().is_range() {
-            // What is not due yet may still come: only older dates are known to be all.
-            let now = self.clock.now();
+            let (dates, now) = self.dates(leaf, record.closed_through).await?;
+            // What was over shortly before may still come: only older dates are known to be all.
             let rule = ClosingRule::of(leaf, self.config.lateness, self.close_spread);
-            let last = rule.first_not_due(leaf, now).min(leaf.time_of(now));
+            let sparse = rule.first_not_due(leaf, back(now, RECENT));
             // A rebuilt state knows closed prefixes of leaves that it does not know.
             let known = self.state.markers(self.key, leaf.head())?;
             let known: BTreeSet<_> = known.into_iter().map(|(time, _)| time).collect();
-            let dates = self.dates(leaf, record.closed_through, last).await?;
-            for time in dates.difference(&known).copied() {
+            for time in dates.range(..sparse).copied().filter(|time| !known.contains(time)) {
                 let marker = Box::new(Marker::default());
                 changes.push(Change::PutMarker(self.key, leaf.head().to_owned(), time, marker));
             }
-            record.sparse_until = Some(last);
+            record.sparse_until = Some(sparse).filter(|sparse| record.closed_through < *sparse);
         }
         changes.push(Change::PutLeaf(self.key, leaf.head().to_owned(), record.clone()));
         Ok((record, changes))
@@ -127,21 +148,21 @@ impl Sweeper {
         Ok(found)
     }
 
-    /// The dates that exist below a leaf, from `first` to `last`.
+    /// The dates that exist below a leaf, from `first` on, and the time at which that was so.
     async fn dates(
         &self,
         leaf: &Leaf,
         first: PrefixTime,
-        last: PrefixTime,
-    ) -> Result<BTreeSet<PrefixTime>, SweepError> {
-        let mut times = BTreeSet::new();
+    ) -> Result<(BTreeSet<PrefixTime>, DateTime<Utc>), SweepError> {
+        let (mut now, mut times) = (self.clock.ours(), BTreeSet::new());
         let mut waiting: Vec<_> = leaf.dates().into_iter().collect();
         while let Some(query) = waiting.pop() {
             self.each_page(query.prefix(), |page| {
+                now = now.min(self.clock.earlier(&self.config.name, self.clock.ours(), page.date));
                 let keys = page.objects.iter().map(|object| object.key.as_str());
                 for name in page.folders.iter().map(String::as_str).chain(keys) {
                     match query.accept(name) {
-                        Some(Dates::At(time)) if (first..=last).contains(&time) => {
+                        Some(Dates::At(time)) if time >= first => {
                             times.insert(time);
                         }
                         // Years before the start are not looked into.
@@ -152,7 +173,7 @@ impl Sweeper {
             })
             .await?;
         }
-        Ok(times)
+        Ok((times, now))
     }
 
     async fn each_page(&self, prefix: &str, mut take: impl FnMut(&ListPage)) -> Result<(), SweepError> {

@@ -27,8 +27,6 @@ const MAX_LISTS: u32 = 4;
 const LEDGER_PAGE: usize = 1000;
 /// A range of backlog is settled in parts of about this many new objects.
 const BACKLOG_UNIT: u64 = 10_000;
-/// Clocks that differ by more are reported.
-const MAX_SKEW: chrono::TimeDelta = chrono::TimeDelta::minutes(5);
 /// Ledger changes that one listing may bring; the rest follows with the next sweep.
 const MAX_CHANGES: usize = 10_000;
 /// Overwritten objects that are warned of one by one.
@@ -129,9 +127,9 @@ impl Sweeper {
             token: None,
             page_size: self.config.list_page_size,
         };
-        let began = self.clock.now();
+        let began = self.clock.ours();
         let mut page = self.page(&request).await?;
-        let now = self.earlier(began, page.date);
+        let now = self.clock.earlier(&self.config.name, began, page.date);
         let mut walk = Walk {
             view,
             ledger: Cursor::new(&listing),
@@ -180,14 +178,6 @@ impl Sweeper {
             let wait = self.limits.backoff.wait(tries, error.retry_after, fastrand::f64());
             self.unless_stopped(tokio::time::sleep(wait)).await?;
         }
-    }
-
-    pub(super) fn earlier(&self, ours: DateTime<Utc>, theirs: Option<DateTime<Utc>>) -> DateTime<Utc> {
-        let Some(theirs) = theirs else { return ours };
-        if (ours - theirs).abs() > MAX_SKEW {
-            warn!(source = self.config.name, %ours, %theirs, "our clock and the bucket's differ by more than 5 minutes; the earlier one counts");
-        }
-        ours.min(theirs)
     }
 
     async fn take_page(

@@ -5,6 +5,7 @@
 //! only then moves floors and closes prefixes. What fails stays named; nothing is stepped over.
 
 pub mod audit;
+mod clocks;
 pub mod discover;
 mod list;
 pub mod mend;
@@ -22,6 +23,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use futures_util::stream::{self, StreamExt as _};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
@@ -40,6 +42,7 @@ use crate::pattern::{Leaf, PrefixTime};
 use crate::retry::Backoff;
 use crate::state::history::HistoryError;
 use crate::state::{Batch, Change, LastSweep, SourceKey, SourceRecord, State, StateError};
+use clocks::Clocks;
 use list::FailedPrefixes;
 use open::Opened;
 use pass::Pass;
@@ -160,7 +163,9 @@ struct Sweeper {
     bucket_name: Arc<str>,
     counts: Arc<RequestCounts>,
     state: Arc<dyn State>,
-    clock: Arc<dyn Clock>,
+    clock: Clocks,
+    /// When it began, by our clock.
+    began: DateTime<Utc>,
     limits: Arc<SweepLimits>,
     close_spread: Duration,
     state_dir: PathBuf,
@@ -172,6 +177,9 @@ struct Sweeper {
     report: Mutex<SourceReport>,
     in_flight: Mutex<HashSet<String>>,
     unreachable: Mutex<Reachability>,
+    /// Held while records of leaves and markers are read, changed and stored: passes run side by
+    /// side, and none may store what it made of an older record.
+    settling: tokio::sync::Mutex<()>,
 }
 
 /// How many leaves, and how many GETs, were answered or refused.
@@ -271,7 +279,8 @@ impl Sweeper {
             bucket: context.bucket,
             counts: context.counts,
             state: context.state,
-            clock: context.clock,
+            began: context.clock.now(),
+            clock: Clocks::new(context.clock),
             limits: context.limits,
             close_spread: context.close_spread,
             state_dir: context.state_dir,
@@ -282,6 +291,7 @@ impl Sweeper {
             record,
             in_flight: Mutex::default(),
             unreachable: Mutex::default(),
+            settling: tokio::sync::Mutex::default(),
         }
     }
 }
@@ -451,7 +461,7 @@ impl Sweeper {
         pass: &Pass,
     ) -> Result<Option<(LeafView, Vec<list::Listed>)>, SweepError> {
         let view = self.view(leaf, failed)?;
-        let plan = plan::plan(&view, self.clock.now(), &self.plan_rule(leaf));
+        let plan = plan::plan(&view, self.began.max(self.clock.ours()), &self.plan_rule(leaf));
         let mut listed = Vec::new();
         for listing in plan.live {
             if let Some(one) = self.list_or_note(&view, listing, pass, list::Kind::Whole).await? {
@@ -464,7 +474,8 @@ impl Sweeper {
     /// Lists what is long overdue of one leaf, a part at a time, each settled before the next.
     async fn backlog(self: &Arc<Self>, leaf: &Arc<Leaf>, failed: &FailedPrefixes) -> Result<(), SweepError> {
         let view = self.view(leaf, failed)?;
-        let plan = plan::plan(&view, self.clock.now(), &self.plan_rule(leaf));
+        // As of the beginning: no live pass is planned earlier, so that none lists the same prefix.
+        let plan = plan::plan(&view, self.began, &self.plan_rule(leaf));
         for listing in plan.backlog {
             let mut part = Some(listing);
             while let Some(listing) = part.take() {
@@ -597,7 +608,7 @@ impl Sweeper {
                 }
             });
         }
-        let mut last = LastSweep { at: self.clock.now(), records: 0, collected: 0, unreachable: None };
+        let mut last = LastSweep { at: self.clock.ours(), records: 0, collected: 0, unreachable: None };
         self.tally(|report| {
             last.records = report.records;
             last.collected = report.objects.collected;

@@ -189,7 +189,7 @@ impl Sweeper {
             offset: progress.offset,
             records: progress.delivered,
             attempts: gets.max(self.attempts(job)?),
-            at: self.clock.now(),
+            at: self.clock.ours(),
             size: object.size,
             progress: Some(progress.clone()),
         };
@@ -247,7 +247,7 @@ impl Sweeper {
             outcome,
             records: progress.delivered,
             last_modified: object.last_modified,
-            settled_at: self.clock.now(),
+            settled_at: self.clock.ours(),
             reason: None,
         };
         let mut changes = vec![Change::PutEntry(self.key, object.key.clone(), entry)];
@@ -299,7 +299,7 @@ impl Sweeper {
                 Err(SweepError::Bucket(_)) => return Ok(()), // the next sweep looks again
                 Err(error) => return Err(error),
             }
-            let now = self.clock.now();
+            let now = self.clock.ours();
             let entry = LedgerEntry {
                 etag: progress.etag.clone(),
                 outcome: Outcome::Gone,

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use chrono::{DateTime, Utc};
 use tokio::task::JoinSet;
 use tracing::error;
 
@@ -21,6 +22,22 @@ use crate::state::{Change, FailedObject, Marker};
 
 /// Prefixes whose history frames are appended, and whose closing is stored, together.
 const CLOSINGS: usize = 50;
+
+/// A leaf of which prefixes close.
+struct LeafClosing {
+    leaf: Arc<Leaf>,
+    settled: Settled,
+    /// When they close, by the earlier clock.
+    at: DateTime<Utc>,
+}
+
+/// Prefixes that close in one batch.
+#[derive(Default)]
+struct ClosingGroup {
+    prefixes: Vec<(Leaf, PrefixTime)>,
+    changes: Vec<Change>,
+    at: Option<DateTime<Utc>>,
+}
 
 /// A prefix of a leaf.
 type Place = (String, PrefixTime);
@@ -199,10 +216,13 @@ impl Sweeper {
         leaves: Vec<(LeafView, Vec<Listed>)>,
     ) -> Result<(), SweepError> {
         let unsettled = self.wait(pass).await?;
+        let _settling = self.settling.lock().await;
         let failed = self.failed_prefixes()?;
         let mut changes = Vec::new();
         let mut closing = Vec::new();
         for (view, listings) in leaves {
+            // A pass beside this one may have settled since the view was read.
+            let view = self.view(&view.leaf, &failed)?;
             let head = view.leaf.head();
             let outstanding = Outstanding {
                 failed: failed.get(head).cloned().unwrap_or_default(),
@@ -215,11 +235,12 @@ impl Sweeper {
                 closing: ClosingRule::of(&view.leaf, self.config.lateness, self.close_spread),
                 floor_epoch: self.record.floor_epoch,
             };
+            let Some(at) = listings.iter().map(|listed| listed.now).min() else { continue };
             let settled = settle(&view, &listings, &outstanding, &rule);
             changes.extend(listings.into_iter().flat_map(|listed| listed.changes));
             match settled.closing.is_empty() {
-                true => changes.extend(self.changes_of(&view.leaf, settled)),
-                false => closing.push((view.leaf, settled)),
+                true => changes.extend(self.changes_of(&view.leaf, settled, at)),
+                false => closing.push(LeafClosing { leaf: view.leaf, settled, at }),
             }
         }
         let Mode::Collect(committer) = &self.mode else { return Ok(()) };
@@ -228,30 +249,25 @@ impl Sweeper {
     }
 
     /// Closes what settled leaves allow: in few batches, each with the history that it needs.
-    async fn close(
-        &self,
-        committer: &CommitHandle,
-        leaves: Vec<(Arc<Leaf>, Settled)>,
-    ) -> Result<(), SweepError> {
-        let mut together = Vec::new();
-        let mut changes = Vec::new();
-        for (leaf, settled) in leaves {
+    async fn close(&self, committer: &CommitHandle, leaves: Vec<LeafClosing>) -> Result<(), SweepError> {
+        let mut group = ClosingGroup::default();
+        for LeafClosing { leaf, settled, at } in leaves {
             if settled.closing.len() + settled.markers.len() + settled.empty.len() > CLOSINGS {
-                self.close_many(committer, &leaf, settled).await?;
+                self.close_many(committer, &leaf, settled, at).await?;
                 continue;
             }
-            let operations = 2 * (together.len() + settled.closing.len())
-                + changes.len()
+            let operations = 2 * (group.prefixes.len() + settled.closing.len())
+                + group.changes.len()
                 + settled.markers.len()
                 + settled.empty.len();
             if operations > 3 * CLOSINGS {
-                self.close_group(committer, std::mem::take(&mut together), std::mem::take(&mut changes))
-                    .await?;
+                self.close_group(committer, std::mem::take(&mut group)).await?;
             }
-            together.extend(settled.closing.iter().map(|time| (Leaf::clone(&leaf), *time)));
-            changes.extend(self.changes_of(&leaf, settled));
+            group.at = group.at.into_iter().chain([at]).min();
+            group.prefixes.extend(settled.closing.iter().map(|time| (Leaf::clone(&leaf), *time)));
+            group.changes.extend(self.changes_of(&leaf, settled, at));
         }
-        self.close_group(committer, together, changes).await
+        self.close_group(committer, group).await
     }
 
     /// More closings of one leaf than a batch holds: each group closes above `closed_through`
@@ -261,6 +277,7 @@ impl Sweeper {
         committer: &CommitHandle,
         leaf: &Arc<Leaf>,
         settled: Settled,
+        at: DateTime<Utc>,
     ) -> Result<(), SweepError> {
         let head = leaf.head();
         for times in settled.closing.chunks(CLOSINGS) {
@@ -270,42 +287,35 @@ impl Sweeper {
                 .iter()
                 .map(|time| Change::PutMarker(self.key, head.to_owned(), *time, closed.clone()))
                 .collect();
-            self.close_group(committer, prefixes, changes).await?;
+            self.close_group(committer, ClosingGroup { prefixes, changes, at: Some(at) }).await?;
         }
         let through = settled.record.as_ref().map(|record| record.closed_through);
         let absorbed = settled.closing.iter().filter(|time| through.is_some_and(|through| **time < through));
         let absorbed: Vec<_> =
             absorbed.map(|time| Change::DeleteMarker(self.key, head.to_owned(), *time)).collect();
-        let mut changes = self.changes_of(leaf, settled);
+        let mut changes = self.changes_of(leaf, settled, at);
         changes.extend(absorbed);
         Ok(committer.apply(changes).await?)
     }
 
-    async fn close_group(
-        &self,
-        committer: &CommitHandle,
-        prefixes: Vec<(Leaf, PrefixTime)>,
-        changes: Vec<Change>,
-    ) -> Result<(), SweepError> {
-        if prefixes.is_empty() && changes.is_empty() {
-            return Ok(());
-        }
+    async fn close_group(&self, committer: &CommitHandle, group: ClosingGroup) -> Result<(), SweepError> {
+        let Some(at) = group.at else { return Ok(()) };
         let closing = Closing {
             found_by: None,
-            recheck: self.first_recheck(),
+            recheck: self.first_recheck(at),
             source: self.key,
             source_name: self.config.name.clone(),
-            prefixes,
-            changes,
-            at: self.clock.now(),
+            prefixes: group.prefixes,
+            changes: group.changes,
+            at,
         };
         Ok(committer.close(closing).await?)
     }
 
     /// Rechecks first, then the record: a marker that goes is one that the record has taken in.
-    fn changes_of(&self, leaf: &Leaf, settled: Settled) -> Vec<Change> {
+    fn changes_of(&self, leaf: &Leaf, settled: Settled, at: DateTime<Utc>) -> Vec<Change> {
         let head = || leaf.head().to_owned();
-        let recheck = self.first_recheck();
+        let recheck = self.first_recheck(at);
         let rechecks = settled.empty.into_iter().filter_map(|time| {
             let (due, recheck) = recheck.clone()?;
             Some(Change::PutRecheck(self.key, due, head(), time, Box::new(recheck)))

@@ -16,6 +16,10 @@ use crate::state::{LeafRecord, Marker};
 /// A prefix this long overdue is backlog: live prefixes are listed before it and between.
 const BACKLOG_AFTER: Duration = Duration::from_secs(24 * 3600);
 
+/// A prefix without objects that ended no longer than this before it was first looked at may still
+/// get some: it is listed, and rechecked once it is closed.
+pub(super) const RECENT: Duration = Duration::from_secs(2 * 24 * 3600);
+
 /// When prefixes close.
 #[derive(Clone, Copy, Debug)]
 pub struct ClosingRule {
@@ -90,13 +94,7 @@ pub struct LeafView {
 impl LeafView {
     /// Whether keys of this prefix are to be collected.
     pub fn is_open(&self, time: PrefixTime) -> bool {
-        if time < self.record.closed_through {
-            return false;
-        }
-        match self.markers.get(&time) {
-            Some(marker) => !marker.closed,
-            None => self.record.sparse_until.is_none_or(|until| time >= until),
-        }
+        self.record.is_open(time, self.markers.get(&time))
     }
 
     /// Open, and not merely waiting for failed objects after it was listed in full.

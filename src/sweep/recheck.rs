@@ -13,7 +13,7 @@ use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use futures_util::stream::{self, StreamExt as _};
 use tracing::warn;
 
-use super::audit::{self, Incomplete};
+use super::audit::Incomplete;
 use super::list::Kind;
 use super::pass::Pass;
 use super::plan::{Covered, LeafView, Listing};
@@ -25,6 +25,19 @@ use crate::state::{Change, DueRecheck, LeafRecord, LedgerEntry, Outcome, Recheck
 
 /// Rechecks read at once.
 const PAGE: usize = 200;
+/// A recheck whose finds failed lists its prefix again after this long, or once they are settled.
+const WAITS: TimeDelta = TimeDelta::days(1);
+
+/// A closed prefix that was listed once more.
+struct Rechecked<'a> {
+    leaf: &'a Leaf,
+    time: PrefixTime,
+    recheck: Recheck,
+    /// Whether the listing saw anything that is in ledger or history.
+    found: bool,
+    /// When the listing began, by the earlier clock.
+    now: DateTime<Utc>,
+}
 
 /// What the history says of one prefix: its frames, each in byte order, read side by side.
 pub(super) struct History {
@@ -79,39 +92,33 @@ pub(super) fn into_ledger(entry: &HistoryEntry) -> LedgerEntry {
 }
 
 impl Sweeper {
-    /// Does the rechecks that are due, as many at once as leaves are listed.
+    /// Does the rechecks that are due, as many at once as leaves are listed. What cannot be done
+    /// stays where it is: the next sweep tries again.
     pub(super) async fn recheck(self: &Arc<Self>) -> Result<(), SweepError> {
-        let now = self.clock.now();
+        let (now, mut after) = (self.clock.now(), None);
         loop {
-            let due = self.state.rechecks(self.key, now, PAGE)?;
-            let before = due.first().cloned();
-            stream::iter(due)
-                .map(|due| self.recheck_prefix(due))
-                .buffer_unordered(self.limits.list_concurrency)
-                .fold(Ok(()), |so_far, one| async { so_far.and(one) })
-                .await?;
-            // What could not be done stays where it was: the next sweep tries again.
-            let left = self.state.rechecks(self.key, now, 1)?;
-            if left.is_empty()
-                || left.first() == before.as_ref()
-                || before.is_none()
-                || audit::only_looks(&self.mode)
-            {
-                return Ok(());
-            }
+            let due = self.state.due_rechecks(self.key, after.as_ref(), now, PAGE)?;
+            let Some(last) = due.last().cloned() else { return Ok(()) };
+            after = Some(last);
+            self.recheck_all(due).await?;
         }
+    }
+
+    async fn recheck_all(self: &Arc<Self>, due: Vec<DueRecheck>) -> Result<(), SweepError> {
+        stream::iter(due)
+            .map(|due| self.recheck_prefix(due))
+            .buffer_unordered(self.limits.list_concurrency)
+            .fold(Ok(()), |so_far, one| async { so_far.and(one) })
+            .await
     }
 
     /// Rechecks these closed prefixes now, beside those of `recheck`. The plans are stored first: what
     /// is cut off or fails is done by the next sweep.
     pub(super) async fn recheck_now(self: &Arc<Self>, prefixes: Vec<Incomplete>) -> Result<(), SweepError> {
         let planned = self.plan_extra(prefixes)?;
-        self.store(planned.iter().flat_map(|(_, changes)| changes.clone()).collect()).await?;
-        stream::iter(planned)
-            .map(|(due, _)| self.recheck_prefix(due))
-            .buffer_unordered(self.limits.list_concurrency)
-            .fold(Ok(()), |so_far, one| async { so_far.and(one) })
-            .await
+        let (due, changes): (Vec<_>, Vec<_>) = planned.into_iter().unzip();
+        self.store(changes.into_iter().flatten().collect()).await?;
+        self.recheck_all(due).await
     }
 
     fn plan_extra(&self, prefixes: Vec<Incomplete>) -> Result<Vec<(DueRecheck, Vec<Change>)>, SweepError> {
@@ -127,8 +134,13 @@ impl Sweeper {
         let (Some(leaf), Some(stored)) = (self.config.pattern.leaf(&head), stored) else {
             return self.store(vec![forget]).await;
         };
-        if self.is_still_open(&leaf, &stored, time)? {
+        if stored.is_open(time, self.state.marker(self.key, &head, time)?.as_ref()) {
             return self.store(vec![forget]).await; // it will close once more, and be planned anew
+        }
+        if recheck.waits_since.is_some_and(|since| self.clock.now() < since + WAITS)
+            && self.waits(&head, time)?
+        {
+            return Ok(()); // what failed is tried by name
         }
         let Some(history) = History::open(&self.state_dir, &recheck.frames)? else {
             warn!(
@@ -147,28 +159,37 @@ impl Sweeper {
             Err(error) => return self.end_early(&pass, error).await,
         };
         let unsettled = self.wait(&pass).await?;
-        let failed = self.failed_prefixes()?;
-        let waits = failed.get(&head).is_some_and(|times| times.contains(&time));
-        if !unsettled.is_empty() || waits {
-            return Ok(()); // the next sweep lists it again
+        if !unsettled.is_empty() || (at > listed.now && !recheck.extra) {
+            return Ok(()); // the next sweep lists it again, or one when it is due by the bucket's clock
         }
+        if self.waits(&head, time)? {
+            let recheck = Recheck { waits_since: Some(listed.now), ..recheck };
+            return self.store(vec![Change::PutRecheck(self.key, at, head, time, Box::new(recheck))]).await;
+        }
+        self.store(listed.changes).await?;
         let found = listed.seen.get(&time).is_some_and(|seen| seen.has_entries);
-        self.end_recheck(&view.leaf, time, recheck, forget, found).await
+        self.end_recheck(Rechecked { leaf: &view.leaf, time, recheck, found, now: listed.now }, forget).await
+    }
+
+    /// Whether an object of a prefix is kept by name as failed.
+    fn waits(&self, head: &str, time: PrefixTime) -> Result<bool, SweepError> {
+        Ok(self.failed_prefixes()?.get(head).is_some_and(|times| times.contains(&time)))
     }
 
     /// Plans the next recheck; late finds go from the ledger to the history in the same batch.
-    async fn end_recheck(
-        &self,
-        leaf: &Leaf,
-        time: PrefixTime,
-        mut recheck: Recheck,
-        forget: Change,
-        found: bool,
-    ) -> Result<(), SweepError> {
+    async fn end_recheck(&self, rechecked: Rechecked<'_>, forget: Change) -> Result<(), SweepError> {
         let Mode::Collect(committer) = &self.mode else { return Ok(()) };
+        let Rechecked { leaf, time, mut recheck, found, now } = rechecked;
+        recheck.waits_since = None;
         match recheck.extra {
             true => recheck.extra = false,
-            false => recheck.done += 1,
+            // This listing was as good as all whose age is reached.
+            false => loop {
+                recheck.done += 1;
+                if self.next_recheck(&recheck).is_none_or(|due| due > now) {
+                    break;
+                }
+            },
         }
         let found_by = Some(recheck.done);
         let next = self.next_recheck(&recheck).map(|due| (due, recheck));
@@ -186,7 +207,7 @@ impl Sweeper {
             changes: vec![forget],
             recheck: next,
             found_by,
-            at: self.clock.now(),
+            at: now,
         };
         Ok(committer.close(closing).await?)
     }
@@ -207,15 +228,9 @@ impl Sweeper {
         }
     }
 
-    fn is_still_open(&self, leaf: &Leaf, stored: &LeafRecord, time: PrefixTime) -> Result<bool, SweepError> {
-        let markers = self.state.markers(self.key, leaf.head())?;
-        let closed_above = markers.iter().any(|(marked, marker)| *marked == time && marker.closed);
-        Ok(time >= stored.closed_through && !closed_above)
-    }
-
-    /// The plan of a prefix that closes now; `None` when nothing is rechecked.
-    pub(super) fn first_recheck(&self) -> Option<(DateTime<Utc>, Recheck)> {
-        let recheck = Recheck { closed_at: self.clock.now(), done: 0, frames: Vec::new(), extra: false };
+    /// The plan of a prefix that closes at this time; `None` when nothing is rechecked.
+    pub(super) fn first_recheck(&self, at: DateTime<Utc>) -> Option<(DateTime<Utc>, Recheck)> {
+        let recheck = Recheck { closed_at: at, done: 0, frames: Vec::new(), extra: false, waits_since: None };
         Some((self.next_recheck(&recheck)?, recheck))
     }
 
@@ -252,13 +267,14 @@ impl Planned {
         let recheck = match self.plans.get(&(head.clone(), time)) {
             Some((due, planned)) => {
                 changes.push(Change::DeleteRecheck(self.source, *due, head.clone(), time));
-                Recheck { extra: true, frames: frames.places, ..planned.clone() }
+                Recheck { extra: true, frames: frames.places, waits_since: None, ..planned.clone() }
             }
             None => Recheck {
                 closed_at: frames.closed_at.unwrap_or(now),
                 done: u32::try_from(all_done).unwrap_or(u32::MAX),
                 frames: frames.places,
                 extra: true,
+                waits_since: None,
             },
         };
         // in whole seconds, as it is stored: else nobody would find it again

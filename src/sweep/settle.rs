@@ -5,10 +5,9 @@
 //! has failed or is in flight. Neither ever moves back.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use super::list::{Listed, Seen};
-use super::plan::{ClosingRule, Covered, LeafView, back};
+use super::plan::{ClosingRule, Covered, LeafView, RECENT, back};
 use crate::pattern::PrefixTime;
 use crate::state::{LeafRecord, Marker};
 
@@ -55,11 +54,13 @@ impl Outstanding {
     }
 }
 
-/// Settles one leaf after a pass.
+/// Settles one leaf after a pass. `view` is what is stored of it now: it may be further than it was
+/// when the listings were planned.
 pub fn settle(view: &LeafView, listings: &[Listed], outstanding: &Outstanding, rule: &SettleRule) -> Settled {
     let mut markers = view.markers.clone();
     for listed in listings {
-        for (time, seen) in listed.seen.iter().filter(|(_, seen)| seen.newest.is_some()) {
+        let seen = listed.seen.iter().filter(|(time, seen)| seen.newest.is_some() && view.is_open(**time));
+        for (time, seen) in seen {
             raise(markers.entry(*time).or_default(), seen, listed, *time, rule);
         }
     }
@@ -177,10 +178,8 @@ fn end_of_run(
     (end > from).then_some(end)
 }
 
-/// Prefixes that closed without entries and ended less than this before they were due: older
-/// ones, of a first sweep that reaches far back, are not worth a record each.
-const EMPTY_AFTER: Duration = Duration::from_secs(2 * 24 * 3600);
-
+/// Prefixes that closed without entries and lately: older ones, of a first sweep that reaches far
+/// back, are not worth a record each.
 fn empty(
     view: &LeafView,
     listings: &[Listed],
@@ -189,13 +188,12 @@ fn empty(
     rule: &SettleRule,
 ) -> Vec<PrefixTime> {
     let Some(now) = listings.iter().map(|listed| listed.now).min() else { return Vec::new() };
-    let recent = rule.closing.first_not_due(&view.leaf, back(now, EMPTY_AFTER));
+    let recent = rule.closing.first_not_due(&view.leaf, back(now, RECENT));
     let from = view.record.closed_through.max(recent);
-    if from >= through {
-        return Vec::new();
-    }
-    let passed = view.leaf.times(from, view.leaf.previous(through));
-    passed.filter(|time| view.is_open(*time) && closed.get(time) != Some(&true)).collect()
+    let passed = view.leaf.times(from, through).filter(|time| *time < through);
+    let passed = passed.filter(|time| view.is_open(*time) && closed.get(time) != Some(&true));
+    let above = closed.range(from.max(through)..).filter(|(_, has_entries)| !**has_entries);
+    passed.chain(above.map(|(time, _)| *time)).collect()
 }
 
 fn finish(

@@ -133,3 +133,74 @@ async fn an_open_ended_prefix_is_compared_in_full_from_time_to_time() {
     let skipped = sweep(&world, "2026-06-03T18:00:00Z").await;
     assert_eq!(skipped.objects.skipped.get("before_start"), Some(&1), "{skipped:?}");
 }
+
+/// Rechecks that cannot be done stand before all others.
+#[tokio::test(start_paused = true)]
+async fn rechecks_that_fail_keep_no_other_waiting() {
+    let settings = "prefix = \"logs/{YYYY}/{mm}/{dd}/{HH}\"\nfile_pattern = '.*'\nstart = \"2026-05-20\"\nlateness = \"1H\"";
+    let world = World::new("2026-06-01T12:00:00Z", settings);
+    let hours = |number: i64| at("2026-05-20T00:00:00Z") + TimeDelta::hours(number);
+    let key = |number: i64, name: &str| format!("logs/{}/{name}", hours(number).format("%Y/%m/%d/%H"));
+    for number in 0..250 {
+        world.put(&key(number, "a"), hours(number));
+    }
+    assert_eq!(sweep(&world, "2026-06-01T12:00:00Z").await.objects.collected, 250);
+    let (first, last) = (key(0, "late"), key(249, "late"));
+    for key in [&first, &last] {
+        world.put(key, at("2026-06-01T18:00:00Z"));
+    }
+    world.faulty.on_list(When::key(key(0, "").trim_end_matches('/')), Fault::Fail(Class::Unreachable));
+    let report = sweep(&world, "2026-06-02T13:00:00Z").await;
+    assert_eq!((report.objects.late, report.unreachable.len()), (1, 1), "{report:?}");
+    assert!(world.sink.event_ids().contains_key(&last), "the last one of all");
+    world.faulty.heal();
+    let report = sweep(&world, "2026-06-02T14:00:00Z").await;
+    assert_eq!((report.objects.late, world.sink.event_ids().contains_key(&first)), (1, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recheck_waits_by_name_for_what_failed() {
+    let world = closed(SETTINGS).await;
+    put(&world, "2026-06-01T10:00:00Z", 1, "2026-06-02T10:00:00Z");
+    world.faulty.on_get(When::Always, Fault::Fail(Class::Object));
+    assert_eq!(figures(&sweep(&world, "2026-06-03T03:00:00Z").await), (0, 0, 1, 2, 1), "the recheck");
+    assert_eq!(figures(&sweep(&world, "2026-06-03T04:00:00Z").await), (0, 0, 1, 1, 1), "it is not listed");
+    let a_day_after = figures(&sweep(&world, "2026-06-04T03:30:00Z").await);
+    // with the recheck of the day that closed meanwhile
+    assert_eq!(a_day_after, (0, 0, 1, 3, 1), "it may have gone, or others come");
+    world.faulty.heal();
+    assert_eq!(
+        figures(&sweep(&world, "2026-06-04T04:00:00Z").await),
+        (1, 0, 0, 2, 1),
+        "collected and listed"
+    );
+    assert_eq!(figures(&sweep(&world, "2026-06-04T05:00:00Z").await), (0, 0, 0, 1, 0), "done");
+    let record = world.record();
+    assert!(world.state.entries(record.key(), None, 9).unwrap().is_empty(), "in the history");
+    assert!(world.sink.event_ids().values().all(|times| *times == 1));
+}
+
+/// After a month of downtime one listing answers for all three ages.
+#[tokio::test(start_paused = true)]
+async fn rechecks_that_were_missed_are_made_up_for_by_one_listing() {
+    let world = closed(SETTINGS).await;
+    put(&world, "2026-06-01T10:00:00Z", 1, "2026-06-02T10:00:00Z");
+    let first = sweep(&world, "2026-07-20T03:00:00Z").await;
+    assert_eq!(first.objects.late, 1);
+    let record = world.record();
+    let ahead = world.state.rechecks(record.key(), at("2036-01-01T00:00:00Z"), 999).unwrap();
+    let of_day = |time: &str| ahead.iter().filter(|(_, _, of, _)| of.to_string() == time).count();
+    assert_eq!((of_day("2026-06-01T00:00"), of_day("2026-07-18T00:00")), (0, 1), "all done, and all ahead");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_overwritten_after_the_closing_is_told_once() {
+    let world = closed(SETTINGS).await;
+    let key = trail_key(0, at("2026-06-01T10:00:00Z"), 5);
+    world.put_records(&key, &["another".to_owned()], at("2026-06-02T10:00:00Z"));
+    let overwritten = |report: &SourceReport| report.objects.skipped.get("overwritten").copied().unwrap_or(0);
+    assert_eq!(overwritten(&sweep(&world, "2026-06-03T03:00:00Z").await), 1, "the first recheck");
+    assert_eq!(overwritten(&sweep(&world, "2026-06-09T03:00:00Z").await), 0, "the second one knows");
+    let record = world.record();
+    assert!(world.state.entries(record.key(), None, 9).unwrap().is_empty(), "in the history");
+}

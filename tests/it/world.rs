@@ -193,7 +193,7 @@ impl Sink for FusedSink {
 /// Makes the collector of a source.
 type MakeCollector = Box<dyn FnOnce(SourceKey) -> Collector>;
 
-/// How long history is kept.
+/// How long history is kept unless a test says otherwise.
 const KEEP_HISTORY: Duration = Duration::from_secs(400 * 24 * 3600);
 
 /// One source and everything around it.
@@ -205,6 +205,8 @@ pub struct World {
     pub clock: HandClock,
     pub state: Arc<dyn State>,
     pub config: Config,
+    /// How long history is kept.
+    pub keep_history: Duration,
     folder: tempfile::TempDir,
 }
 
@@ -240,6 +242,7 @@ impl World {
             clock: HandClock(Arc::new(Mutex::new(at(now)))),
             state: Arc::new(MemoryState::default()),
             config: configuration(settings),
+            keep_history: KEEP_HISTORY,
             folder: folder(),
         }
     }
@@ -296,7 +299,7 @@ impl World {
             from: at(from),
             to: at(to),
             max_gap: Duration::from_secs(3600),
-            keep_history: KEEP_HISTORY,
+            keep_history: self.keep_history,
             every_object: true,
         };
         let (tell, mut told) = tokio::sync::mpsc::channel(10);
@@ -367,7 +370,7 @@ impl World {
             dead_letters: DeadLetters::new(self.folder.path().join("dead-letter.ndjson")),
             history: History::open(self.folder.path(), &self.state.history().unwrap().into_iter().collect())
                 .unwrap(),
-            keep_history: KEEP_HISTORY,
+            keep_history: self.keep_history,
         };
         let settings = CommitSettings {
             every: Duration::from_secs(1),

@@ -300,6 +300,7 @@ fn prefixes_listed_one_by_one_close_one_by_one() {
     assert_eq!(through(&view, &settled), "2024-03-10", "empty ones too, each was listed");
     let settled = settle_days(&view, &[one(&view, "2024-03-07"), one(&view, "2024-03-09")], &[]);
     assert_eq!(through(&view, &settled), "2024-03-08", "one that was not listed blocks");
+    assert_eq!(settled.empty, [at(&view.leaf, "2024-03-09")], "and the one behind it is rechecked");
     let settled = settle_days(&view, &all(&view), &["2024-03-08"]);
     assert_eq!(through(&view, &settled), "2024-03-08");
     assert!(
