@@ -320,6 +320,7 @@ async fn sweep_dry(config: &Config, state: Arc<dyn State>, bucket: &MemoryBucket
         clock: Arc::new(Fixed(day(0) + TimeDelta::hours(23))),
         limits: Arc::new(SweepLimits::new(&config.limits)),
         close_spread: config.close_spread,
+        keep_history: config.history,
         state_dir: dir.to_owned(),
         stop: CancellationToken::new(),
         mode: Mode::Preview(show),

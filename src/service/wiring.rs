@@ -159,6 +159,7 @@ impl Shared {
             clock: self.clock.clone(),
             limits: self.limits.clone(),
             close_spread: config.close_spread,
+            keep_history: config.history,
             state_dir: config.state_dir.clone(),
             stop,
             mode,

@@ -192,6 +192,7 @@ fn values_of_every_kind_come_back() {
         closed: true,
         drained: true,
         listed_in_full: Some(at(7)),
+        forgotten: Some(crate::state::Forgotten { through: "k".into(), before: at(8) }),
     });
     same(FailedObject {
         etag: "e".into(),

@@ -60,7 +60,7 @@ pub struct SourceRecord {
     pub stale: Vec<u32>,
     /// How the last sweep ended.
     pub last_sweep: Option<LastSweep>,
-    /// Sweeps that ended.
+    /// Sweeps, and live rounds within them, that began.
     pub sweeps: u64,
 }
 
@@ -126,9 +126,29 @@ pub struct Marker {
     pub closed: bool,
     /// Listed in full after its time; only failed keys are outstanding.
     pub drained: bool,
-    /// An open-ended prefix: when it was last compared in full.
+    /// An open-ended prefix, or a drained one: when it was last listed in full.
     #[serde(default)]
     pub listed_in_full: Option<DateTime<Utc>>,
+    /// An open-ended prefix: what its ledger no longer holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forgotten: Option<Forgotten>,
+}
+
+/// Settled objects of an open-ended prefix that are no longer in the ledger, being older than the
+/// history. It outlives a floor that is reset: without it they would come again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forgotten {
+    /// The largest key that may be among them.
+    pub through: String,
+    /// They were written before this.
+    pub before: DateTime<Utc>,
+}
+
+impl Forgotten {
+    /// Whether an object that the ledger does not hold may be one of them.
+    pub fn holds(&self, key: &str, last_modified: DateTime<Utc>) -> bool {
+        key <= self.through.as_str() && last_modified < self.before
+    }
 }
 
 /// How an object was settled.
@@ -234,7 +254,7 @@ pub struct FailedObject {
     pub reason: String,
     /// Sweeps that tried it.
     pub attempts: u32,
-    /// The sweep that tried it last ([`SourceRecord::sweeps`] when it began).
+    /// The sweep or live round that tried it last ([`SourceRecord::sweeps`]).
     pub sweep: u64,
     /// Not tried again before.
     pub retry_at: DateTime<Utc>,
@@ -509,17 +529,18 @@ impl dyn State + '_ {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<Named<LedgerEntry>>, StateError> {
-        let start = format::source_range(format::ENTRY, source).0.len();
-        let first = format::named_key(format::ENTRY, source, literal);
-        let to = format::after_all(&first);
-        let from = match after {
-            Some(key) => format::successor(&format::named_key(format::ENTRY, source, key)).max(first),
-            None => first,
-        };
-        self.scan(&from, &to, limit)?
-            .into_iter()
-            .map(|(key, value)| Ok((format::name_after(&key, start)?, format::decode_entry(&value)?)))
-            .collect()
+        self.under((format::ENTRY, source, literal), after, limit, format::decode_entry)
+    }
+
+    /// A page of the failed keys that begin with `literal`.
+    pub fn failed_under(
+        &self,
+        source: SourceKey,
+        literal: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<Named<FailedObject>>, StateError> {
+        self.under((format::FAILED, source, literal), after, limit, format::decode_json)
     }
 
     /// A failed key.
@@ -589,6 +610,27 @@ impl dyn State + '_ {
             }
         }
         Ok(keys)
+    }
+
+    /// A page of what has a kind and a source and a name that begins with a text.
+    fn under<T>(
+        &self,
+        (tag, source, literal): (u8, SourceKey, &str),
+        after: Option<&str>,
+        limit: usize,
+        decode: fn(&[u8]) -> Result<T, StateError>,
+    ) -> Result<Vec<Named<T>>, StateError> {
+        let start = format::source_range(tag, source).0.len();
+        let first = format::named_key(tag, source, literal);
+        let to = format::after_all(&first);
+        let from = match after {
+            Some(key) => format::successor(&format::named_key(tag, source, key)).max(first),
+            None => first,
+        };
+        self.scan(&from, &to, limit)?
+            .into_iter()
+            .map(|(key, value)| Ok((format::name_after(&key, start)?, decode(&value)?)))
+            .collect()
     }
 
     fn read<T>(

@@ -129,8 +129,7 @@ pub async fn repair(
             let sweeper = Arc::new(Sweeper::new(context, record, Some(collector)));
             let ended = async {
                 sweeper.open(opened).await?;
-                sweeper.recheck_now(incomplete).await?;
-                sweeper.count_as_sweep().await
+                sweeper.recheck_now(incomplete).await
             };
             let ended = ended.await;
             Swept { report: sweeper.final_report(began), ended }

@@ -10,11 +10,11 @@ use chrono::{DateTime, Utc};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tracing::warn;
 
-use super::plan::{ClosingRule, RECENT, back};
+use super::plan::{RECENT, back};
 use super::{SweepError, Sweeper, open};
 use crate::bucket::{ListPage, ListRequest};
 use crate::pattern::{Dates, Discovery, FolderQuery, Leaf, PrefixPattern, PrefixTime};
-use crate::state::{Change, LeafRecord, Marker, SourceRecord};
+use crate::state::{Change, LeafRecord, Marker};
 
 /// What a discovery found.
 #[derive(Debug, Default)]
@@ -30,7 +30,8 @@ impl Sweeper {
     pub(super) async fn leaves(&self) -> Result<Vec<Arc<Leaf>>, SweepError> {
         let known = self.state.leaves(self.key, None, usize::MAX)?;
         let now = self.clock.ours();
-        let trusted = self.record.discovered_at.is_some_and(|at| {
+        let discovered_at = self.state.source(&self.config.name)?.and_then(|record| record.discovered_at);
+        let trusted = discovered_at.is_some_and(|at| {
             at <= now && (now - at).to_std().is_ok_and(|age| age < self.config.discover_every)
         });
         let mut leaves: Vec<(Leaf, LeafRecord)> = known
@@ -40,7 +41,10 @@ impl Sweeper {
         if !trusted {
             self.add_discovered(&mut leaves).await?;
         }
-        Ok(leaves.into_iter().filter(|(_, record)| !record.dropped).map(|(leaf, _)| Arc::new(leaf)).collect())
+        let live = leaves.into_iter().filter(|(_, record)| !record.dropped);
+        let live: Vec<_> = live.map(|(leaf, _)| Arc::new(leaf)).collect();
+        self.tally(|report| report.leaves = report.leaves.max(live.len() as u64));
+        Ok(live)
     }
 
     async fn add_discovered(&self, leaves: &mut Vec<(Leaf, LeafRecord)>) -> Result<(), SweepError> {
@@ -70,8 +74,8 @@ impl Sweeper {
             // Not trusted either: what is configured today may well begin to log tomorrow.
             warn!(source = self.config.name, pattern = %self.config.pattern, "nothing in the bucket matches the pattern yet");
         } else if found.failures.is_empty() {
-            let record = SourceRecord { discovered_at: Some(now), stale: Vec::new(), ..self.record.clone() };
-            changes.push(self.put_source(&record));
+            // Behind the leaves that it found.
+            changes.push(self.updated_source(|record| record.discovered_at = Some(now))?);
         }
         for failure in &found.failures {
             self.note_unreachable(failure);
@@ -86,13 +90,12 @@ impl Sweeper {
         leaves: &mut [(Leaf, LeafRecord)],
         seen: &[Leaf],
     ) -> Result<Vec<Change>, SweepError> {
-        let failed = self.failed_prefixes()?;
         let seen: HashSet<&str> = seen.iter().map(Leaf::head).collect();
         let mut changes = Vec::new();
         for (leaf, record) in leaves {
             let head = leaf.head();
             let is_idle = || -> Result<bool, SweepError> {
-                Ok(self.state.markers(self.key, head)?.is_empty() && !failed.contains_key(head))
+                Ok(self.state.markers(self.key, head)?.is_empty() && !self.failed.holds_any(head))
             };
             let dropped = !seen.contains(head) && is_idle()?;
             if record.dropped != dropped {
@@ -112,8 +115,7 @@ impl Sweeper {
         if leaf.pattern().step().is_some() && !leaf.pattern().is_range() {
             let (dates, now) = self.dates(leaf, record.closed_through).await?;
             // What was over shortly before may still come: only older dates are known to be all.
-            let rule = ClosingRule::of(leaf, self.config.lateness, self.close_spread);
-            let sparse = rule.first_not_due(leaf, back(now, RECENT));
+            let sparse = self.closing_rule(leaf).first_not_due(leaf, back(now, RECENT));
             // A rebuilt state knows closed prefixes of leaves that it does not know.
             let known = self.state.markers(self.key, leaf.head())?;
             let known: BTreeSet<_> = known.into_iter().map(|(time, _)| time).collect();

@@ -1,9 +1,10 @@
-//! One listing: pages of keys, merge-joined with the ledger, each key judged once.
+//! One listing: pages of keys, merge-joined with ledger and failed keys, each key judged once.
 //!
-//! Keys and ledger both rise in byte order, so memory is a page of each. A listing that ends
+//! All of them rise in byte order, so memory is a page of each. A listing that ends
 //! early, repeats or goes back is an error: what it saw moves no floor and closes nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cmp::Ordering::{Equal, Less};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -18,13 +19,13 @@ use crate::config::{KeyOrder, OnOverwrite};
 use crate::failpoint;
 use crate::failure::Class;
 use crate::layout;
-use crate::pattern::{Leaf, PrefixTime, just_before};
-use crate::state::{Change, LedgerEntry, Outcome};
+use crate::pattern::{PrefixTime, just_before};
+use crate::state::{Change, FailedObject, Forgotten, LedgerEntry, Outcome, StateError};
 
 /// LIST requests per page.
 const MAX_LISTS: u32 = 4;
-/// Ledger entries read at once.
-const LEDGER_PAGE: usize = 1000;
+/// Ledger entries or failed keys read at once.
+const STATE_PAGE: usize = 1000;
 /// A range of backlog is settled in parts of about this many new objects.
 const BACKLOG_UNIT: u64 = 10_000;
 /// Ledger changes that one listing may bring; the rest follows with the next sweep.
@@ -45,6 +46,25 @@ pub struct Listed {
     pub next: Option<PrefixTime>,
     /// Changes of the ledger that listing alone brings.
     pub changes: Vec<Change>,
+    /// Failed keys that it lacks.
+    pub gone: Vec<(String, FailedObject)>,
+    /// Settled keys that leave the ledger once the marker says so ([`Seen::forgotten`]).
+    pub forget: Vec<String>,
+}
+
+impl Listed {
+    /// A listing that has seen nothing yet.
+    pub fn new(listing: Listing, now: DateTime<Utc>) -> Self {
+        Listed {
+            listing,
+            now,
+            seen: BTreeMap::new(),
+            next: None,
+            changes: Vec::new(),
+            gone: Vec::new(),
+            forget: Vec::new(),
+        }
+    }
 }
 
 /// What a listing saw of one prefix.
@@ -60,6 +80,8 @@ pub struct Seen {
     pub newest: Option<(String, DateTime<Utc>)>,
     /// Whether anything of it is, or will be, in the ledger.
     pub has_entries: bool,
+    /// What leaves the ledger.
+    pub forgotten: Option<Forgotten>,
 }
 
 /// What becomes of a listed key.
@@ -80,6 +102,7 @@ struct Walk<'a> {
     view: &'a LeafView,
     listed: Listed,
     ledger: Cursor,
+    failed: Cursor<FailedObject>,
     last_key: Option<String>,
     new_objects: u64,
     /// Whether the page held a key of an open prefix.
@@ -133,7 +156,8 @@ impl Sweeper {
         let mut walk = Walk {
             view,
             ledger: Cursor::new(&listing),
-            listed: Listed { listing, now, seen: BTreeMap::new(), next: None, changes: Vec::new() },
+            failed: Cursor::of_failed(&listing),
+            listed: Listed::new(listing, now),
             last_key: None,
             new_objects: 0,
             useful: false,
@@ -156,7 +180,7 @@ impl Sweeper {
             }
             page = self.page(&request).await?;
         }
-        self.drain_ledger(&mut walk)?;
+        self.drain(&mut walk)?;
         Ok(walk.listed)
     }
 
@@ -247,7 +271,7 @@ impl Sweeper {
         }
         walk.useful = true;
         let entry = self.ledger_entry(walk, &object.key)?;
-        let verdict = self.judge(&walk.view.leaf, object, entry)?;
+        let verdict = self.judge(walk.view, object, entry)?;
         self.carry_out(walk, object, time, verdict, pass).await?;
         Ok(Flow::On)
     }
@@ -255,7 +279,7 @@ impl Sweeper {
     /// What becomes of a listed object of which ledger or history say `entry`.
     pub(super) fn judge(
         &self,
-        leaf: &Leaf,
+        view: &LeafView,
         object: &ObjectRef,
         entry: Option<LedgerEntry>,
     ) -> Result<Verdict, SweepError> {
@@ -269,9 +293,14 @@ impl Sweeper {
         if !self.config.file_pattern.is_match(key) {
             return Ok(Verdict::Skip(Skip::Pattern));
         }
-        let open_ended = leaf.pattern().step().is_none();
-        if open_ended && object.last_modified < self.record.start {
-            return Ok(Verdict::Skip(Skip::BeforeStart));
+        if view.is_open_ended() {
+            if object.last_modified < self.record.start {
+                return Ok(Verdict::Skip(Skip::BeforeStart));
+            }
+            let forgotten = view.forgotten().filter(|_| entry.is_none());
+            if forgotten.is_some_and(|forgotten| forgotten.holds(key, object.last_modified)) {
+                return Ok(Verdict::Skip(Skip::Settled));
+            }
         }
         match entry {
             Some(entry) if entry.settles(&object.etag) => Ok(Verdict::Settled(entry)),
@@ -282,7 +311,7 @@ impl Sweeper {
                 }
             }
             Some(_) | None => match self.state.failed(self.key, key)? {
-                Some(failed) => Ok(Verdict::Failed { waits: failed.retry_at > self.clock.now() }),
+                Some(failed) => Ok(Verdict::Failed { waits: failed.retry_at > self.clock.ours() }),
                 None => Ok(Verdict::New),
             },
         }
@@ -330,10 +359,12 @@ impl Sweeper {
             Verdict::Skip(reason) => self.count_skip(pass, reason),
             Verdict::Settled(entry) => {
                 seen.note_settled(object, &entry, self.floor_cutoff(now));
+                walk.forget_if_old(object, back(now, self.keep_history));
                 self.count_skip(pass, Skip::Settled);
             }
             Verdict::Failed { waits } => {
                 seen.stopped = true;
+                seen.has_entries = true;
                 if waits && pass.counts {
                     self.tally(|report| report.count_waiting());
                 }
@@ -361,15 +392,17 @@ impl Sweeper {
         (self.config.key_order == KeyOrder::Time).then(|| back(now, self.config.lateness))
     }
 
+    /// What ledger or history say of a listed key. What is stored of keys before it, the listing
+    /// does not have.
     fn ledger_entry(&self, walk: &mut Walk<'_>, key: &str) -> Result<Option<LedgerEntry>, SweepError> {
+        while let Beside::Before(absent, failed) = walk.failed.step(self, key)? {
+            walk.note_gone(absent, failed);
+        }
         loop {
-            match walk.ledger.peek(self)? {
-                Some(head) if head.as_str() < key => {
-                    let passed = walk.ledger.take();
-                    self.absent(walk, passed);
-                }
-                Some(head) if head == key => return Ok(walk.ledger.take().map(|(_, entry)| entry)),
-                _ => break,
+            match walk.ledger.step(self, key)? {
+                Beside::Before(absent, entry) => self.absent(walk, absent, entry),
+                Beside::At(entry) => return Ok(Some(entry)),
+                Beside::Nothing => break,
             }
         }
         match &mut walk.history {
@@ -379,14 +412,12 @@ impl Sweeper {
     }
 
     /// A ledger entry whose key the listing does not have.
-    fn absent(&self, walk: &mut Walk<'_>, entry: Option<(String, LedgerEntry)>) {
-        let Some((key, entry)) = entry else { return };
+    fn absent(&self, walk: &mut Walk<'_>, key: String, entry: LedgerEntry) {
         let Some(time) = walk.view.leaf.prefix_of_key(&key) else { return };
         if !walk.listed.listing.covered.contains(time) {
             return;
         }
-        let open_ended = walk.view.leaf.pattern().step().is_none();
-        if open_ended && walk.listed.changes.len() < MAX_CHANGES {
+        if walk.view.is_open_ended() && walk.listed.changes.len() < MAX_CHANGES {
             if entry.outcome == Outcome::Gone {
                 walk.listed.changes.push(Change::DeleteProgress(self.key, key.clone()));
             }
@@ -396,25 +427,62 @@ impl Sweeper {
         }
     }
 
-    /// What the ledger holds after the last listed key, up to the end of what was covered.
-    fn drain_ledger(&self, walk: &mut Walk<'_>) -> Result<(), SweepError> {
-        let end = walk.listed.next;
-        while let Some((key, entry)) = walk.ledger.pop(self)? {
-            let time = walk.view.leaf.prefix_of_key(&key);
-            let beyond = match (&walk.listed.listing.covered, time) {
-                (Covered::Range(_, last), Some(time)) => time > *last || end.is_some_and(|end| time >= end),
-                _ => false,
-            };
-            if beyond {
+    /// What is stored of keys after the last listed one, up to the end of what was covered.
+    fn drain(&self, walk: &mut Walk<'_>) -> Result<(), SweepError> {
+        while let Some((key, failed)) = walk.failed.pop(self)? {
+            if walk.is_beyond(&key) {
                 break;
             }
-            self.absent(walk, Some((key, entry)));
+            walk.note_gone(key, failed);
+        }
+        while let Some((key, entry)) = walk.ledger.pop(self)? {
+            if walk.is_beyond(&key) {
+                break;
+            }
+            self.absent(walk, key, entry);
         }
         Ok(())
     }
 }
 
 impl Walk<'_> {
+    /// A failed key that the listing does not have: the object is gone.
+    fn note_gone(&mut self, key: String, failed: FailedObject) {
+        let Some(time) = self.view.leaf.prefix_of_key(&key) else { return };
+        let is_listed = self.listed.listing.covered.contains(time) && self.view.is_open(time);
+        if is_listed && self.listed.gone.len() < MAX_CHANGES {
+            self.listed.seen.entry(time).or_default().has_entries = true;
+            self.listed.gone.push((key, failed));
+        }
+    }
+
+    /// Lets a settled object below the floor of an open-ended prefix leave the ledger once it is
+    /// older than the history, when the prefix is listed in full.
+    fn forget_if_old(&mut self, object: &ObjectRef, before: DateTime<Utc>) {
+        let in_full = self.view.is_open_ended() && self.listed.listing.from_floor.is_none();
+        if !in_full || object.last_modified >= before || self.listed.forget.len() >= MAX_CHANGES {
+            return;
+        }
+        let floor = self.view.floor(PrefixTime::OPEN_ENDED).filter(|floor| object.key.as_str() <= *floor);
+        // A floor that was reset first comes back to where it was.
+        let is_back =
+            |floor: &&str| self.view.forgotten().is_none_or(|known| known.through.as_str() <= *floor);
+        let Some(floor) = floor.filter(is_back) else { return };
+        let seen = self.listed.seen.entry(PrefixTime::OPEN_ENDED).or_default();
+        seen.forgotten.get_or_insert_with(|| Forgotten { through: floor.to_owned(), before });
+        self.listed.forget.push(object.key.clone());
+    }
+
+    /// Whether a key of the leaf lies behind what was listed.
+    fn is_beyond(&self, key: &str) -> bool {
+        match (&self.listed.listing.covered, self.view.leaf.prefix_of_key(key)) {
+            (Covered::Range(_, last), Some(time)) => {
+                time > *last || self.listed.next.is_some_and(|next| time >= next)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether a key lies behind everything that this listing covers.
     fn is_past(&self, key: &str) -> bool {
         self.listed.listing.covered.is_before(&self.view.leaf, key)
@@ -478,21 +546,54 @@ impl Seen {
     }
 }
 
-/// The ledger beside a listing, read in pages.
-pub(super) struct Cursor {
+/// What is stored beside a listing, by key: the ledger or the failed keys, read in pages.
+pub(super) struct Cursor<T = LedgerEntry> {
     prefix: String,
     after: Option<String>,
-    page: std::collections::VecDeque<(String, LedgerEntry)>,
+    page: VecDeque<(String, T)>,
     ended: bool,
+    read: ReadPage<T>,
 }
 
+/// What a [`Cursor`] holds next, up to a listed key.
+enum Beside<T> {
+    /// Something of a key before it, which the listing does not have.
+    Before(String, T),
+    /// Something of the key itself.
+    At(T),
+    /// Nothing.
+    Nothing,
+}
+
+/// Reads up to so many of the keys that begin with a text and lie behind another one.
+type ReadPage<T> = fn(&Sweeper, &str, Option<&str>, usize) -> Result<Vec<(String, T)>, StateError>;
+
 impl Cursor {
+    /// The ledger beside `listing`.
     pub fn new(listing: &Listing) -> Self {
+        Self::beside(listing, |sweeper, prefix, after, limit| {
+            sweeper.state.entries_under(sweeper.key, prefix, after, limit)
+        })
+    }
+}
+
+impl Cursor<FailedObject> {
+    /// The failed keys beside `listing`.
+    fn of_failed(listing: &Listing) -> Self {
+        Self::beside(listing, |sweeper, prefix, after, limit| {
+            sweeper.state.failed_under(sweeper.key, prefix, after, limit)
+        })
+    }
+}
+
+impl<T> Cursor<T> {
+    fn beside(listing: &Listing, read: ReadPage<T>) -> Self {
         Cursor {
             prefix: listing.prefix.clone(),
             after: listing.start_after.clone(),
             page: Default::default(),
             ended: false,
+            read,
         }
     }
 
@@ -500,32 +601,38 @@ impl Cursor {
         if self.page.is_empty() && !self.ended {
             // A start before the prefix (its predecessor) means its beginning.
             let after = self.after.as_deref().filter(|after| *after >= self.prefix.as_str());
-            let page = sweeper.state.entries_under(sweeper.key, &self.prefix, after, LEDGER_PAGE)?;
-            self.ended = page.len() < LEDGER_PAGE;
+            let page = (self.read)(sweeper, &self.prefix, after, STATE_PAGE)?;
+            self.ended = page.len() < STATE_PAGE;
             self.after = page.last().map(|(key, _)| key.clone());
             self.page = page.into();
         }
         Ok(self.page.front().map(|(key, _)| key))
     }
 
-    /// The entry of a key, where it has one; keys must be asked for in byte order.
-    pub fn find(&mut self, sweeper: &Sweeper, key: &str) -> Result<Option<LedgerEntry>, SweepError> {
-        while self.peek(sweeper)?.is_some_and(|head| head.as_str() < key) {
-            self.take();
+    /// What is stored of a key; keys must be asked for in byte order.
+    pub fn find(&mut self, sweeper: &Sweeper, key: &str) -> Result<Option<T>, SweepError> {
+        loop {
+            match self.step(sweeper, key)? {
+                Beside::Before(..) => {}
+                Beside::At(stored) => return Ok(Some(stored)),
+                Beside::Nothing => return Ok(None),
+            }
         }
-        let found = self.peek(sweeper)?.is_some_and(|head| head == key);
-        Ok(if found { self.take().map(|(_, entry)| entry) } else { None })
     }
 
-    fn take(&mut self) -> Option<(String, LedgerEntry)> {
-        self.page.pop_front()
+    /// Takes the next one up to `key`, where there is one.
+    fn step(&mut self, sweeper: &Sweeper, key: &str) -> Result<Beside<T>, SweepError> {
+        let ordering = self.peek(sweeper)?.map(|head| head.as_str().cmp(key));
+        let taken = if matches!(ordering, Some(Less | Equal)) { self.page.pop_front() } else { None };
+        Ok(match taken {
+            Some((_, stored)) if ordering == Some(Equal) => Beside::At(stored),
+            Some((before, stored)) => Beside::Before(before, stored),
+            None => Beside::Nothing,
+        })
     }
 
-    fn pop(&mut self, sweeper: &Sweeper) -> Result<Option<(String, LedgerEntry)>, SweepError> {
+    fn pop(&mut self, sweeper: &Sweeper) -> Result<Option<(String, T)>, SweepError> {
         self.peek(sweeper)?;
-        Ok(self.take())
+        Ok(self.page.pop_front())
     }
 }
-
-/// Prefixes with failed objects, by leaf.
-pub(super) type FailedPrefixes = BTreeMap<String, BTreeSet<PrefixTime>>;

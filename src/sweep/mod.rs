@@ -7,6 +7,7 @@
 pub mod audit;
 mod clocks;
 pub mod discover;
+mod failed;
 mod list;
 pub mod mend;
 pub(crate) mod open;
@@ -20,6 +21,7 @@ mod zone;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -43,7 +45,7 @@ use crate::retry::Backoff;
 use crate::state::history::HistoryError;
 use crate::state::{Batch, Change, LastSweep, SourceKey, SourceRecord, State, StateError};
 use clocks::Clocks;
-use list::FailedPrefixes;
+use failed::FailedKeys;
 use open::Opened;
 use pass::Pass;
 use plan::{ClosingRule, LeafView, Listing, PlanRule};
@@ -116,6 +118,8 @@ pub struct SweepContext {
     pub limits: Arc<SweepLimits>,
     /// Over how long closings are spread.
     pub close_spread: Duration,
+    /// How long history is kept, and the ledger of open-ended prefixes with floors.
+    pub keep_history: Duration,
     /// Folder that holds the history of closed prefixes.
     pub state_dir: PathBuf,
     /// Cancelled when the sweep is to end early.
@@ -168,14 +172,19 @@ struct Sweeper {
     began: DateTime<Utc>,
     limits: Arc<SweepLimits>,
     close_spread: Duration,
+    keep_history: Duration,
     state_dir: PathBuf,
     stop: CancellationToken,
     mode: Mode,
     collector: Option<Collector>,
     key: SourceKey,
+    /// As it was stored when the sweep began.
     record: SourceRecord,
+    /// Raised with each live round: what failed before is due again.
+    round: AtomicU64,
     report: Mutex<SourceReport>,
     in_flight: Mutex<HashSet<String>>,
+    failed: FailedKeys,
     unreachable: Mutex<Reachability>,
     /// Held while records of leaves and markers are read, changed and stored: passes run side by
     /// side, and none may store what it made of an older record.
@@ -252,13 +261,13 @@ async fn open_source(context: &SweepContext) -> Result<(SourceRecord, Opened), S
     if let Some(known) = known.filter(|_| opened == Opened::Floors) {
         zone::reopen(context, &known).await?;
     }
-    if opened != Opened::AsBefore {
-        let put = Change::PutSource(context.config.name.clone(), Box::new(record.clone()));
-        if opened == Opened::Generation {
-            failpoint::hit("at-generation-change");
-        }
-        store(&context.mode, &*context.state, vec![put]).await?;
+    // Stored before anything fails in this sweep: the next one tries that again, however this ends.
+    let record = SourceRecord { sweeps: record.sweeps + 1, ..record };
+    let put = Change::PutSource(context.config.name.clone(), Box::new(record.clone()));
+    if opened == Opened::Generation {
+        failpoint::hit("at-generation-change");
     }
+    store(&context.mode, &*context.state, vec![put]).await?;
     Ok((record, opened))
 }
 
@@ -283,13 +292,16 @@ impl Sweeper {
             clock: Clocks::new(context.clock),
             limits: context.limits,
             close_spread: context.close_spread,
+            keep_history: context.keep_history,
             state_dir: context.state_dir,
             stop: context.stop,
             mode: context.mode,
             collector,
             key: record.key(),
+            round: AtomicU64::new(record.sweeps),
             record,
             in_flight: Mutex::default(),
+            failed: FailedKeys::default(),
             unreachable: Mutex::default(),
             settling: tokio::sync::Mutex::default(),
         }
@@ -301,43 +313,46 @@ impl Sweeper {
         self.open(opened).await?;
         self.settle_vanished().await?;
         let leaves = self.leaves().await?;
-        self.tally(|report| report.leaves = leaves.len() as u64);
         self.live_pass(&leaves, true).await?;
         // After the first LIST: it tells whether the source is there at all.
         self.retry_failed().await?;
-        let failed = self.failed_prefixes()?;
         let done = CancellationToken::new();
         let backlog = async {
             let _done = done.clone().drop_guard();
             stream::iter(&leaves)
-                .map(|leaf| self.backlog(leaf, &failed))
+                .map(|leaf| self.backlog(leaf))
                 .buffer_unordered(self.limits.list_concurrency)
                 .fold(Ok(()), |so_far, one| async { so_far.and(one) })
                 .await
         };
-        tokio::try_join!(backlog, self.keep_listing_live(&leaves, &done))?;
+        // Both to their ends: what is in flight is finished or noted, also when the other one failed.
+        let (backlog, live) = tokio::join!(backlog, self.stay_live(&done));
+        backlog.and(live)?;
         self.recheck().await
     }
 
-    /// New days come before backlog: while it runs, live prefixes are listed each recurrence.
-    async fn keep_listing_live(
-        self: &Arc<Self>,
-        leaves: &[Arc<Leaf>],
-        done: &CancellationToken,
-    ) -> Result<(), SweepError> {
+    /// New days come before backlog: while it runs, each recurrence has a round of its own. Leaves
+    /// are discovered, live prefixes listed, and failed keys tried again.
+    async fn stay_live(self: &Arc<Self>, done: &CancellationToken) -> Result<(), SweepError> {
         if let Mode::Preview(_) = self.mode {
             return Ok(()); // nothing is settled, so the same objects would be shown again
         }
         loop {
             tokio::select! {
                 () = done.cancelled() => return Ok(()),
-                () = tokio::time::sleep(self.config.recurrence) => self.live_pass(leaves, false).await?,
+                () = tokio::time::sleep(self.config.recurrence) => {}
             }
+            let round = self.round.fetch_add(1, Ordering::Relaxed) + 1;
+            self.store(vec![self.updated_source(|record| record.sweeps = round)?]).await?;
+            let leaves = self.leaves().await?;
+            self.live_pass(&leaves, false).await?;
+            self.retry_failed().await?;
         }
     }
 
     /// Stores what opening changed, and does what an earlier run left to do.
     async fn open(&self, opened: Opened) -> Result<(), SweepError> {
+        self.failed.read(&*self.state, self.key)?;
         let source = &self.config.name;
         match opened {
             Opened::AsBefore => {}
@@ -362,22 +377,24 @@ impl Sweeper {
                 );
             }
         }
-        let mut record = self.record.clone();
         let Mode::Collect(committer) = &self.mode else { return Ok(()) };
         for (head, time) in self.state.cleanups(self.key)? {
             if let Some(leaf) = self.config.pattern.leaf(&head) {
                 committer.clean_up(self.key, leaf, time).await?;
             }
         }
-        while let Some(generation) = record.stale.first().copied() {
-            failpoint::hit("at-generation-change");
+        for generation in self.record.stale.iter().copied() {
             let old = SourceKey { generation, ..self.key };
-            let keys = self.state.stale_keys(old, PAGE)?;
-            if keys.is_empty() {
-                record.stale.remove(0);
-                committer.apply(vec![self.put_source(&record)]).await?;
+            loop {
+                failpoint::hit("at-generation-change");
+                let keys = self.state.stale_keys(old, PAGE)?;
+                if keys.is_empty() {
+                    break;
+                }
+                committer.apply(keys.into_iter().map(Change::DeleteStale).collect()).await?;
             }
-            committer.apply(keys.into_iter().map(Change::DeleteStale).collect()).await?;
+            let done = self.updated_source(|record| record.stale.retain(|stale| *stale != generation))?;
+            committer.apply(vec![done]).await?;
         }
         Ok(())
     }
@@ -386,14 +403,22 @@ impl Sweeper {
         store(&self.mode, &*self.state, changes).await
     }
 
-    fn put_source(&self, record: &SourceRecord) -> Change {
-        Change::PutSource(self.config.name.clone(), Box::new(record.clone()))
+    /// What is stored of the source, changed.
+    fn updated_source(&self, update: impl FnOnce(&mut SourceRecord)) -> Result<Change, StateError> {
+        let mut record = self.state.source(&self.config.name)?.unwrap_or_else(|| self.record.clone());
+        update(&mut record);
+        Ok(Change::PutSource(self.config.name.clone(), Box::new(record)))
     }
 
-    /// Tries the keys again, by name, that failed in earlier sweeps.
+    /// The number of this sweep or live round.
+    fn round(&self) -> u64 {
+        self.round.load(Ordering::Relaxed)
+    }
+
+    /// Tries the keys again, by name, that failed before this round.
     async fn retry_failed(self: &Arc<Self>) -> Result<(), SweepError> {
         let pass = Pass::new(true);
-        let (now, mut after) = (self.clock.now(), None);
+        let (now, round, mut after) = (self.clock.ours(), self.round(), None);
         loop {
             let page = self.state.all_failed(self.key, after.as_deref(), PAGE)?;
             let full = page.len() == PAGE;
@@ -401,7 +426,7 @@ impl Sweeper {
             for (key, failed) in page {
                 let Some(leaf) = self.config.pattern.leaf(&failed.leaf) else { continue };
                 if failed.retry_at <= now
-                    && failed.sweep != self.record.sweeps
+                    && failed.sweep != round
                     && let Err(error) = self.retry(key, failed, leaf, &pass).await
                 {
                     return self.end_early(&pass, error).await;
@@ -414,27 +439,12 @@ impl Sweeper {
         self.wait(&pass).await.map(|_| ())
     }
 
-    fn failed_prefixes(&self) -> Result<FailedPrefixes, SweepError> {
-        let (mut failed, mut after) = (FailedPrefixes::new(), None);
-        loop {
-            let page = self.state.all_failed(self.key, after.as_deref(), PAGE)?;
-            let full = page.len() == PAGE;
-            after = page.last().map(|(key, _)| key.clone());
-            for (_, object) in page {
-                failed.entry(object.leaf).or_default().insert(object.time);
-            }
-            if !full {
-                return Ok(failed);
-            }
-        }
-    }
-
     /// Lists the live prefixes of all leaves and settles what that allows. Keys that were counted
     /// by an earlier pass are counted again only when they are new.
     async fn live_pass(self: &Arc<Self>, leaves: &[Arc<Leaf>], is_first: bool) -> Result<(), SweepError> {
-        let (pass, failed) = (Pass::new(is_first), self.failed_prefixes()?);
+        let pass = Pass::new(is_first);
         let listed = stream::iter(leaves)
-            .map(|leaf| self.list_live(leaf, &failed, &pass))
+            .map(|leaf| self.list_live(leaf, &pass))
             .buffer_unordered(self.limits.list_concurrency)
             .fold(Ok(Vec::new()), |all, one| async {
                 let mut all: Vec<_> = all?;
@@ -457,11 +467,10 @@ impl Sweeper {
     async fn list_live(
         self: &Arc<Self>,
         leaf: &Arc<Leaf>,
-        failed: &FailedPrefixes,
         pass: &Pass,
     ) -> Result<Option<(LeafView, Vec<list::Listed>)>, SweepError> {
-        let view = self.view(leaf, failed)?;
-        let plan = plan::plan(&view, self.began.max(self.clock.ours()), &self.plan_rule(leaf));
+        let view = self.view(leaf)?;
+        let plan = plan::plan(&view, self.planning_time(), &self.plan_rule(leaf));
         let mut listed = Vec::new();
         for listing in plan.live {
             if let Some(one) = self.list_or_note(&view, listing, pass, list::Kind::Whole).await? {
@@ -472,14 +481,14 @@ impl Sweeper {
     }
 
     /// Lists what is long overdue of one leaf, a part at a time, each settled before the next.
-    async fn backlog(self: &Arc<Self>, leaf: &Arc<Leaf>, failed: &FailedPrefixes) -> Result<(), SweepError> {
-        let view = self.view(leaf, failed)?;
+    async fn backlog(self: &Arc<Self>, leaf: &Arc<Leaf>) -> Result<(), SweepError> {
+        let view = self.view(leaf)?;
         // As of the beginning: no live pass is planned earlier, so that none lists the same prefix.
         let plan = plan::plan(&view, self.began, &self.plan_rule(leaf));
         for listing in plan.backlog {
             let mut part = Some(listing);
             while let Some(listing) = part.take() {
-                let (pass, view) = (Pass::new(true), self.view(leaf, &self.failed_prefixes()?)?);
+                let (pass, view) = (Pass::new(true), self.view(leaf)?);
                 let listed = match self.list_or_note(&view, listing, &pass, list::Kind::InParts).await {
                     Ok(listed) => listed,
                     Err(error) => return self.end_early(&pass, error).await,
@@ -520,24 +529,34 @@ impl Sweeper {
         }
     }
 
-    fn view(&self, leaf: &Arc<Leaf>, failed: &FailedPrefixes) -> Result<LeafView, SweepError> {
+    /// What is stored of a leaf now.
+    fn view(&self, leaf: &Arc<Leaf>) -> Result<LeafView, SweepError> {
         let record = match self.state.leaf(self.key, leaf.head())? {
             Some(record) => record,
             None => open::new_leaf(leaf, self.record.start),
         };
         let epoch = self.record.floor_epoch;
         let markers = self.state.markers(self.key, leaf.head())?;
-        Ok(LeafView {
-            leaf: leaf.clone(),
-            record,
-            markers: markers.into_iter().map(|(time, marker)| (time, open::current(marker, epoch))).collect(),
-            failed: failed.get(leaf.head()).cloned().unwrap_or_default(),
-        })
+        let markers =
+            markers.into_iter().map(|(time, marker)| (time, open::current(marker, epoch))).collect();
+        let (failed, closing) = (self.failed.of(leaf.head()), self.closing_rule(leaf));
+        let waiting =
+            plan::waiting(leaf, &markers, &failed, closing, &self.config.recheck, self.planning_time());
+        Ok(LeafView { leaf: leaf.clone(), record, markers, waiting })
+    }
+
+    /// Never before the sweep began, though our clock is set back.
+    fn planning_time(&self) -> DateTime<Utc> {
+        self.began.max(self.clock.ours())
+    }
+
+    fn closing_rule(&self, leaf: &Leaf) -> ClosingRule {
+        ClosingRule::of(leaf, self.config.lateness, self.close_spread)
     }
 
     fn plan_rule(&self, leaf: &Leaf) -> PlanRule {
         PlanRule {
-            closing: ClosingRule::of(leaf, self.config.lateness, self.close_spread),
+            closing: self.closing_rule(leaf),
             floors: self.config.key_order == KeyOrder::Time,
             reconcile_every: self.config.reconcile_every,
             page_size: self.config.list_page_size,
@@ -590,12 +609,6 @@ impl Sweeper {
         Ok(lists_refused || gets_refused >= REFUSED_GETS || failed_before >= REFUSED_GETS)
     }
 
-    /// Counts what was no sweep as one: what failed in it is due in the next.
-    async fn count_as_sweep(&self) -> Result<(), SweepError> {
-        let stored = self.state.source(&self.config.name)?.unwrap_or_else(|| self.record.clone());
-        self.store(vec![self.put_source(&SourceRecord { sweeps: self.record.sweeps + 1, ..stored })]).await
-    }
-
     /// Stores how the sweep ended, for `status`.
     async fn note_end(&self) -> Result<(), SweepError> {
         let refusal = self.reachability().refusal.take();
@@ -614,8 +627,6 @@ impl Sweeper {
             last.collected = report.objects.collected;
             last.unreachable = report.unreachable.first().cloned();
         });
-        let stored = self.state.source(&self.config.name)?.unwrap_or_else(|| self.record.clone());
-        let sweeps = self.record.sweeps + 1;
-        self.store(vec![self.put_source(&SourceRecord { last_sweep: Some(last), sweeps, ..stored })]).await
+        self.store(vec![self.updated_source(|record| record.last_sweep = Some(last))?]).await
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tracing::{debug, warn};
 
 use super::report::Skip;
@@ -15,6 +16,8 @@ use crate::state::{Change, FailedObject, LedgerEntry, Outcome, Progress, Quarant
 
 /// An archived object is looked at again after this long.
 const ARCHIVED_RETRY: Duration = Duration::from_secs(24 * 3600);
+/// Failed objects found to be gone that are settled together; each takes two operations of a batch.
+const GONE_AT_ONCE: usize = 70;
 /// How often a key may change under our hands before it waits for the next sweep.
 const MAX_REPLACED: u32 = 3;
 
@@ -55,10 +58,33 @@ impl Sweeper {
                     collected = self.collect(collector, &found.object, resume).await?;
                 }
                 Successor::Settled => return Ok(true),
-                Successor::Unknown(failure) => collected.ending = Ending::Failed(failure),
+                Successor::Unknown(ending) => collected.ending = ending,
             }
         }
-        self.settle_object(&Job { found: &found, failed: failed.as_ref(), resumed }, collected).await
+        let job = Job { found: &found, failed: failed.as_ref(), resumed };
+        if let Ending::Failed(failure) = &collected.ending
+            && failure.class == Class::Object
+            && self.attempts(&job)? >= self.config.max_attempts
+            && let Some(ending) = self.unless_there(&found.object.key, failure).await?
+        {
+            collected.ending = ending;
+        }
+        self.settle_object(&job, collected).await
+    }
+
+    /// How an object ends that is refused for the last time, where its key cannot be listed: S3 answers
+    /// 403 for an object that is gone to whom it does not let list the key. `None`: it is there.
+    async fn unless_there(&self, key: &str, refused: &Failure) -> Result<Option<Ending>, CommitError> {
+        let failed = |class, reason| Ok(Some(Ending::Failed(Failure::new(class, reason))));
+        match self.look_up(key).await {
+            Ok(Some(_)) => Ok(None),
+            Ok(None) => failed(Class::Gone, "refused, and absent from the listing".to_owned()),
+            Err(SweepError::Bucket(error)) => {
+                let error = crate::failure::chain(&error);
+                failed(Class::Transient, format!("{}; its key cannot be listed: {error}", refused.reason))
+            }
+            Err(error) => stopped(error).map(Some),
+        }
     }
 
     async fn collect(
@@ -215,7 +241,7 @@ impl Sweeper {
             class: failure.class.word().to_owned(),
             reason: failure.reason.clone(),
             attempts: self.attempts(job)?,
-            sweep: self.record.sweeps,
+            sweep: self.round(),
             retry_at: now + wait,
         };
         warn!(
@@ -227,6 +253,9 @@ impl Sweeper {
         );
         let changes = vec![Change::PutFailed(self.key, object.key.clone(), Box::new(failed))];
         self.settle_with(job, changes, true).await?;
+        if job.failed.is_none() {
+            self.failed.add(job.found.leaf.head(), job.found.time);
+        }
         self.tally(|report| {
             report.objects.failed += 1;
             report.fail(&object.key, failure);
@@ -260,7 +289,11 @@ impl Sweeper {
             changes.push(Change::DeleteProgress(self.key, object.key.clone()));
         }
         changes.extend(quarantined.map(|object| Change::PutQuarantined(self.key.id, Box::new(object))));
-        self.settle_with(job, changes, keep_progress).await
+        self.settle_with(job, changes, keep_progress).await?;
+        if let Some(failed) = job.failed {
+            self.failed.remove(&failed.leaf, failed.time);
+        }
+        Ok(())
     }
 
     async fn settle_with(
@@ -299,22 +332,63 @@ impl Sweeper {
                 Err(SweepError::Bucket(_)) => return Ok(()), // the next sweep looks again
                 Err(error) => return Err(error),
             }
-            let now = self.clock.ours();
-            let entry = LedgerEntry {
-                etag: progress.etag.clone(),
-                outcome: Outcome::Gone,
-                records: progress.delivered,
-                last_modified: now,
-                settled_at: now,
-                reason: None,
-            };
-            let changes = vec![Change::PutEntry(self.key, key.clone(), entry)];
+            let gone = self.gone(&progress.etag, progress.delivered, self.clock.ours());
+            let changes = vec![Change::PutEntry(self.key, key.clone(), gone)];
             let object = ObjectId { source: self.key, key: key.clone() };
             committer.settle(Settlement { object, changes, keep_progress: true }).await?;
             self.tally(|report| report.skip(Skip::Gone));
             self.tell_gone(&key, &progress);
         }
         Ok(())
+    }
+
+    /// Settles failed objects that a complete listing lacks: a GET need not tell that they are gone,
+    /// since S3 answers 403 to whom it does not let list the key.
+    pub(super) async fn settle_gone(&self, absent: &[(String, FailedObject)]) -> Result<(), SweepError> {
+        let Mode::Collect(committer) = &self.mode else { return Ok(()) };
+        for part in absent.chunks(GONE_AT_ONCE) {
+            let (mut changes, mut gone) = (Vec::new(), Vec::new());
+            for (key, failed) in part {
+                let is_as_listed =
+                    self.state.failed(self.key, key)?.is_some_and(|now| now.etag == failed.etag);
+                if !is_as_listed || self.is_in_flight(key) {
+                    continue; // it was tried since
+                }
+                let progress = self.state.progress(self.key, key)?;
+                let delivered = progress.as_ref().map_or(0, |progress| progress.delivered);
+                let entry = self.gone(&failed.etag, delivered, failed.last_modified);
+                changes.push(Change::PutEntry(self.key, key.clone(), entry));
+                changes.push(Change::DeleteFailed(self.key, key.clone()));
+                gone.push((key, failed, progress));
+            }
+            committer.apply(changes).await?;
+            for (key, failed, progress) in gone {
+                self.failed.remove(&failed.leaf, failed.time);
+                self.tally(|report| match self.is_of_this_sweep(failed) {
+                    true => {
+                        report.take_back(key, failed.class());
+                        report.skip_known(Skip::Gone);
+                    }
+                    false => report.skip(Skip::Gone),
+                });
+                if let Some(progress) = progress {
+                    self.tell_gone(key, &progress);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it was this sweep that tried a failed object last, and counted it.
+    pub(super) fn is_of_this_sweep(&self, failed: &FailedObject) -> bool {
+        (self.record.sweeps..=self.round()).contains(&failed.sweep)
+    }
+
+    /// The ledger's entry of an object that is no longer there.
+    fn gone(&self, etag: &str, records: u64, last_modified: DateTime<Utc>) -> LedgerEntry {
+        let settled_at = self.clock.ours();
+        let etag = etag.to_owned();
+        LedgerEntry { etag, outcome: Outcome::Gone, records, last_modified, settled_at, reason: None }
     }
 
     /// Names an object that was deleted after some of its records were delivered: the rest of
@@ -343,20 +417,14 @@ impl Sweeper {
         let object = match self.look_up(key).await {
             Ok(Some(object)) => object,
             Ok(None) => {
-                return Ok(Successor::Unknown(Failure::new(Class::Gone, "deleted after it was listed")));
+                let gone = Failure::new(Class::Gone, "deleted after it was listed");
+                return Ok(Successor::Unknown(Ending::Failed(gone)));
             }
             Err(SweepError::Bucket(error)) => {
-                return Ok(Successor::Unknown(Failure::new(Class::Transient, crate::failure::chain(&error))));
+                let failure = Failure::new(Class::Transient, crate::failure::chain(&error));
+                return Ok(Successor::Unknown(Ending::Failed(failure)));
             }
-            Err(SweepError::Commit(error)) => return Err(error),
-            Err(SweepError::State(error)) => return Err(error.into()),
-            Err(SweepError::History(error)) => return Err(error.into()),
-            Err(SweepError::Stopped | SweepError::Unread) => {
-                return Ok(Successor::Unknown(Failure::new(
-                    Class::Transient,
-                    "stopped while its key was listed again",
-                )));
-            }
+            Err(error) => return stopped(error).map(Successor::Unknown),
         };
         let delivered = collected.progress.delivered + collected.progress.dead_letters;
         let grew = collected.progress.unfinished
@@ -394,8 +462,18 @@ enum Successor {
     Collect(ObjectRef, Option<Progress>),
     /// The key is settled.
     Settled,
-    /// The key could not be looked at, or holds nothing.
-    Unknown(Failure),
+    /// The key could not be looked at, or holds nothing: how the object ends.
+    Unknown(Ending),
+}
+
+/// How an object ends whose key could not be listed because the sweep itself ends.
+fn stopped(error: SweepError) -> Result<Ending, CommitError> {
+    match error {
+        SweepError::Commit(error) => Err(error),
+        SweepError::State(error) => Err(error.into()),
+        SweepError::History(error) => Err(error.into()),
+        SweepError::Stopped | SweepError::Unread | SweepError::Bucket(_) => Ok(Ending::Stopped),
+    }
 }
 
 #[cfg(test)]

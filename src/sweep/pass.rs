@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tracing::error;
 
 use super::list::Listed;
-use super::plan::{ClosingRule, LeafView};
+use super::plan::LeafView;
 use super::settle::{Outstanding, SettleRule, Settled, settle};
 use super::{Found, Mode, SweepError, Sweeper};
 use crate::bucket::ObjectRef;
@@ -163,7 +163,13 @@ impl Sweeper {
                 return Ok(());
             }
         };
-        self.tally(|report| report.objects.listed += 1);
+        self.tally(|report| match &failed {
+            // Counted when it failed earlier in this sweep: what becomes of it now counts.
+            Some(failed) if self.is_of_this_sweep(failed) => {
+                report.take_back(&found.object.key, failed.class())
+            }
+            _ => report.objects.listed += 1,
+        });
         let sweeper = self.clone();
         let mut tasks = pass.tasks.lock().await;
         tasks.spawn(async move {
@@ -189,10 +195,16 @@ impl Sweeper {
         let guard = InFlight { sweeper: self.clone(), key: object.key.clone() };
         let entry = self.state.entry(self.key, &object.key)?;
         let settled = entry.is_some_and(|entry| entry.settles(&object.etag));
-        if settled || (!is_retry && self.is_failed(&object.key)?) {
+        // A failed key that is not failed any more was found to be gone.
+        if settled || is_retry != self.is_failed(&object.key)? {
             return Ok(Entered::Settled);
         }
         Ok(Entered::Free(guard))
+    }
+
+    /// Whether a key is in flight now.
+    pub(super) fn is_in_flight(&self, key: &str) -> bool {
+        self.in_flight.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
     }
 
     /// Whether a key is kept by name as failed.
@@ -216,28 +228,33 @@ impl Sweeper {
         leaves: Vec<(LeafView, Vec<Listed>)>,
     ) -> Result<(), SweepError> {
         let unsettled = self.wait(pass).await?;
+        for (_, listings) in &leaves {
+            for listed in listings {
+                self.settle_gone(&listed.gone).await?;
+            }
+        }
         let _settling = self.settling.lock().await;
-        let failed = self.failed_prefixes()?;
-        let mut changes = Vec::new();
+        let (mut changes, mut forget) = (Vec::new(), Vec::new());
         let mut closing = Vec::new();
-        for (view, listings) in leaves {
+        for (view, mut listings) in leaves {
             // A pass beside this one may have settled since the view was read.
-            let view = self.view(&view.leaf, &failed)?;
+            let view = self.view(&view.leaf)?;
             let head = view.leaf.head();
             let outstanding = Outstanding {
-                failed: failed.get(head).cloned().unwrap_or_default(),
+                failed: self.failed.of(head),
                 unsettled: unsettled.iter().filter(|(leaf, _)| leaf == head).map(|(_, time)| *time).collect(),
             };
             if pass.counts {
                 self.count_prefixes(&view, &listings);
             }
-            let rule = SettleRule {
-                closing: ClosingRule::of(&view.leaf, self.config.lateness, self.close_spread),
-                floor_epoch: self.record.floor_epoch,
-            };
+            let rule =
+                SettleRule { closing: self.closing_rule(&view.leaf), floor_epoch: self.record.floor_epoch };
             let Some(at) = listings.iter().map(|listed| listed.now).min() else { continue };
             let settled = settle(&view, &listings, &outstanding, &rule);
-            changes.extend(listings.into_iter().flat_map(|listed| listed.changes));
+            for listed in &mut listings {
+                changes.append(&mut listed.changes);
+                forget.append(&mut listed.forget);
+            }
             match settled.closing.is_empty() {
                 true => changes.extend(self.changes_of(&view.leaf, settled, at)),
                 false => closing.push(LeafClosing { leaf: view.leaf, settled, at }),
@@ -245,6 +262,8 @@ impl Sweeper {
         }
         let Mode::Collect(committer) = &self.mode else { return Ok(()) };
         committer.apply(changes).await?;
+        // Only now: their markers are stored.
+        committer.apply(forget.into_iter().map(|key| Change::DeleteEntry(self.key, key)).collect()).await?;
         self.close(committer, closing).await
     }
 
@@ -335,7 +354,7 @@ impl Sweeper {
             match &listed.listing.covered {
                 super::plan::Covered::Set(times) => names.extend(times.iter().copied()),
                 super::plan::Covered::Range(first, last) => {
-                    let rule = ClosingRule::of(&view.leaf, self.config.lateness, self.close_spread);
+                    let rule = self.closing_rule(&view.leaf);
                     let live = rule.first_not_due(&view.leaf, listed.now).max(*first);
                     names.extend(view.leaf.times(live, *last));
                 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::pattern::{Leaf, PrefixTime, just_before};
-use crate::state::{LeafRecord, Marker};
+use crate::state::{Forgotten, LeafRecord, Marker};
 
 /// A prefix this long overdue is backlog: live prefixes are listed before it and between.
 const BACKLOG_AFTER: Duration = Duration::from_secs(24 * 3600);
@@ -87,8 +87,8 @@ pub struct LeafView {
     pub record: LeafRecord,
     /// Its markers, with floors of the current epoch only.
     pub markers: BTreeMap<PrefixTime, Marker>,
-    /// Prefixes with failed objects.
-    pub failed: BTreeSet<PrefixTime>,
+    /// Prefixes that are not to be listed: see [`waiting`].
+    pub waiting: BTreeSet<PrefixTime>,
 }
 
 impl LeafView {
@@ -97,11 +97,9 @@ impl LeafView {
         self.record.is_open(time, self.markers.get(&time))
     }
 
-    /// Open, and not merely waiting for failed objects after it was listed in full.
+    /// Open, and not merely waiting for failed objects.
     fn is_listed(&self, time: PrefixTime) -> bool {
-        let waits =
-            self.markers.get(&time).is_some_and(|marker| marker.drained) && self.failed.contains(&time);
-        self.is_open(time) && !waits
+        self.is_open(time) && !self.waiting.contains(&time)
     }
 
     /// The first prefix at or after `time` that is to be listed.
@@ -124,9 +122,43 @@ impl LeafView {
         time
     }
 
-    fn floor(&self, time: PrefixTime) -> Option<&str> {
+    /// Whether its one prefix has no dates and never closes.
+    pub fn is_open_ended(&self) -> bool {
+        self.leaf.pattern().step().is_none()
+    }
+
+    /// What the ledger of an open-ended prefix no longer holds.
+    pub fn forgotten(&self) -> Option<&Forgotten> {
+        self.markers.get(&PrefixTime::OPEN_ENDED)?.forgotten.as_ref()
+    }
+
+    /// The floor of a prefix, where it has one.
+    pub fn floor(&self, time: PrefixTime) -> Option<&str> {
         self.markers.get(&time).and_then(|marker| marker.floor.as_deref())
     }
+}
+
+/// Of the prefixes with failed objects, those that wait for them by name: they were listed in full
+/// after their time. As long as one is left it cannot close and be rechecked, so that it is listed
+/// again at the ages of rechecks, `again`.
+pub fn waiting(
+    leaf: &Leaf,
+    markers: &BTreeMap<PrefixTime, Marker>,
+    failed: &BTreeSet<PrefixTime>,
+    closing: ClosingRule,
+    again: &[Duration],
+    now: DateTime<Utc>,
+) -> BTreeSet<PrefixTime> {
+    let waits = |time: &PrefixTime| {
+        let Some(marker) = markers.get(time).filter(|marker| marker.drained) else { return false };
+        let until = leaf.prefix(*time).until;
+        let is_missed = |age: &Duration| {
+            let is_reached = |at| closing.is_due(until, back(at, *age));
+            is_reached(now) && !marker.listed_in_full.is_some_and(is_reached)
+        };
+        !again.iter().any(is_missed)
+    };
+    failed.iter().copied().filter(waits).collect()
 }
 
 /// The prefixes that one listing covers.

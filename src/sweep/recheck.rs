@@ -138,7 +138,7 @@ impl Sweeper {
             return self.store(vec![forget]).await; // it will close once more, and be planned anew
         }
         if recheck.waits_since.is_some_and(|since| self.clock.now() < since + WAITS)
-            && self.waits(&head, time)?
+            && self.failed.holds(&head, time)
         {
             return Ok(()); // what failed is tried by name
         }
@@ -162,18 +162,14 @@ impl Sweeper {
         if !unsettled.is_empty() || (at > listed.now && !recheck.extra) {
             return Ok(()); // the next sweep lists it again, or one when it is due by the bucket's clock
         }
-        if self.waits(&head, time)? {
+        self.settle_gone(&listed.gone).await?;
+        if self.failed.holds(&head, time) {
             let recheck = Recheck { waits_since: Some(listed.now), ..recheck };
             return self.store(vec![Change::PutRecheck(self.key, at, head, time, Box::new(recheck))]).await;
         }
         self.store(listed.changes).await?;
         let found = listed.seen.get(&time).is_some_and(|seen| seen.has_entries);
         self.end_recheck(Rechecked { leaf: &view.leaf, time, recheck, found, now: listed.now }, forget).await
-    }
-
-    /// Whether an object of a prefix is kept by name as failed.
-    fn waits(&self, head: &str, time: PrefixTime) -> Result<bool, SweepError> {
-        Ok(self.failed_prefixes()?.get(head).is_some_and(|times| times.contains(&time)))
     }
 
     /// Plans the next recheck; late finds go from the ledger to the history in the same batch.
@@ -294,6 +290,6 @@ fn once_more(leaf: Leaf, time: PrefixTime) -> (LeafView, Listing) {
     };
     let record = LeafRecord { closed_through: time, sparse_until: None, dropped: false };
     let view =
-        LeafView { leaf: Arc::new(leaf), record, markers: Default::default(), failed: Default::default() };
+        LeafView { leaf: Arc::new(leaf), record, markers: Default::default(), waiting: Default::default() };
     (view, listing)
 }

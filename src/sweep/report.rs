@@ -214,6 +214,16 @@ impl SourceReport {
         }
     }
 
+    /// Takes back a failure that was counted in this sweep: the object is tried again.
+    pub fn take_back(&mut self, key: &str, class: Class) {
+        self.objects.failed = self.objects.failed.saturating_sub(1);
+        self.waiting = self.waiting.saturating_sub(u64::from(class == Class::Archived));
+        match self.failures.iter().position(|line| line.key == key) {
+            Some(at) => drop(self.failures.remove(at)),
+            None => self.failures_omitted = self.failures_omitted.saturating_sub(1),
+        }
+    }
+
     /// Sets what is known only at the end.
     pub fn finish(&mut self, requests: Requests, took: Duration) {
         self.requests = requests;
@@ -264,6 +274,20 @@ mod tests {
         assert_eq!((report.failures.len(), report.failures_omitted), (1000, 3));
         let line = FailureLine { key: "k0".into(), class: "object".into(), reason: "refused".into() };
         assert_eq!(report.failures.first(), Some(&line));
+    }
+
+    #[test]
+    fn a_failure_that_is_tried_again_is_taken_back() {
+        let mut report = SourceReport::new("main");
+        for (key, class) in [("a", Class::Object), ("b", Class::Archived)] {
+            report.objects.failed += 1;
+            report.fail(key, &Failure::new(class, "refused"));
+        }
+        report.take_back("b", Class::Archived);
+        assert_eq!((report.objects.failed, report.waiting, report.has_failures()), (1, 0, true));
+        assert_eq!(report.failures.iter().map(|line| line.key.as_str()).collect::<Vec<_>>(), ["a"]);
+        report.take_back("a", Class::Object);
+        assert!(!report.has_failures() && report.failures.is_empty());
     }
 
     #[test]

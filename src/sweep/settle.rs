@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::list::{Listed, Seen};
 use super::plan::{ClosingRule, Covered, LeafView, RECENT, back};
 use crate::pattern::PrefixTime;
-use crate::state::{LeafRecord, Marker};
+use crate::state::{Forgotten, LeafRecord, Marker};
 
 /// What is to be stored after a pass over a leaf.
 #[derive(Debug, Default, PartialEq)]
@@ -87,6 +87,11 @@ fn raise(marker: &mut Marker, seen: &Seen, listed: &Listed, time: PrefixTime, ru
     if time == PrefixTime::OPEN_ENDED && listed.listing.from_floor.is_none() {
         marker.listed_in_full = marker.listed_in_full.max(Some(listed.now));
     }
+    if let Some(Forgotten { through, before }) = &seen.forgotten {
+        let known = marker.forgotten.as_ref().map(|known| known.before);
+        marker.forgotten =
+            Some(Forgotten { through: through.clone(), before: known.unwrap_or(*before).max(*before) });
+    }
 }
 
 /// Prefixes that this pass closes, and whether they have ledger entries.
@@ -110,7 +115,9 @@ fn close(
             if outstanding.contains(time) {
                 // Listed in full, and all that is missing is known by name: it need not be
                 // listed again before those are settled.
-                markers.entry(time).or_default().drained = !outstanding.unsettled.contains(&time);
+                let marker = markers.entry(time).or_default();
+                marker.drained = !outstanding.unsettled.contains(&time);
+                marker.listed_in_full = marker.listed_in_full.max(Some(listed.now));
                 continue;
             }
             let has_entries = listed.seen.get(&time).is_some_and(|seen| seen.has_entries);

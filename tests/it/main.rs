@@ -26,6 +26,7 @@ mod first_look;
 mod fixtures;
 #[path = "../../fuzz/checks/mod.rs"]
 mod fuzz_checks;
+mod gone;
 mod interflow_names;
 mod model;
 mod needs;

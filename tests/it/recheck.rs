@@ -158,6 +158,35 @@ async fn rechecks_that_fail_keep_no_other_waiting() {
     assert_eq!((report.objects.late, world.sink.event_ids().contains_key(&first)), (1, true));
 }
 
+/// Nobody restores an archived object: its day stays open, and is listed again at the same ages as
+/// one that closed.
+#[tokio::test(start_paused = true)]
+async fn a_day_that_waits_for_a_failed_object_is_listed_again_at_the_ages_of_rechecks() {
+    let world = World::new("2026-06-01T12:00:00Z", SETTINGS);
+    let stuck = put(&world, "2026-06-01T10:00:00Z", 5, "2026-06-01T10:05:00Z");
+    put(&world, "2026-06-01T11:00:00Z", 5, "2026-06-01T11:05:00Z");
+    world.bucket.set_archived(&stuck, true);
+    assert_eq!(figures(&sweep(&world, "2026-06-01T12:00:00Z").await).0, 1);
+    sweep(&world, "2026-06-02T02:00:00Z").await;
+    put(&world, "2026-06-01T10:30:00Z", 1, "2026-06-02T10:00:00Z");
+    assert_eq!(sweep(&world, "2026-06-02T20:00:00Z").await.objects.collected, 0, "it waits by name");
+    assert_eq!(sweep(&world, "2026-06-03T03:00:00Z").await.objects.collected, 1, "a day after");
+    put(&world, "2026-06-01T10:40:00Z", 1, "2026-06-05T10:00:00Z");
+    assert_eq!(sweep(&world, "2026-06-07T03:00:00Z").await.objects.collected, 0, "it waits again");
+    assert_eq!(sweep(&world, "2026-06-09T03:00:00Z").await.objects.collected, 1, "a week after");
+    put(&world, "2026-06-01T10:50:00Z", 1, "2026-06-10T10:00:00Z");
+    assert_eq!(sweep(&world, "2026-07-02T03:00:00Z").await.objects.collected, 1, "a month after");
+    put(&world, "2026-06-01T10:55:00Z", 1, "2026-07-03T10:00:00Z");
+    assert_eq!(sweep(&world, "2026-09-02T03:00:00Z").await.objects.collected, 0, "not later");
+    let lists = sweep(&world, "2026-09-02T04:00:00Z").await.requests.list;
+    assert!(lists <= 2, "{lists} LISTs");
+
+    world.bucket.set_archived(&stuck, false);
+    let restored = sweep(&world, "2026-09-03T05:00:00Z").await;
+    assert_eq!(restored.objects.collected, 2, "the object, and what closing the day finds: {restored:?}");
+    assert!(world.sink.event_ids().values().all(|times| *times == 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_recheck_waits_by_name_for_what_failed() {
     let world = closed(SETTINGS).await;
@@ -203,4 +232,45 @@ async fn an_object_overwritten_after_the_closing_is_told_once() {
     assert_eq!(overwritten(&sweep(&world, "2026-06-09T03:00:00Z").await), 0, "the second one knows");
     let record = world.record();
     assert!(world.state.entries(record.key(), None, 9).unwrap().is_empty(), "in the history");
+}
+
+const OPEN_ENDED: &str = "prefix = \"logs/app-\"\nstart = \"all\"\nlateness = \"1H\"\nkey_order = \"time\"\n\
+                          reconcile_every = \"1D\"";
+
+/// An open-ended prefix with floors: what is older than the history leaves the ledger, and does not
+/// come again.
+#[tokio::test(start_paused = true)]
+async fn an_open_ended_ledger_keeps_as_much_as_the_history() {
+    let mut world = World::new("2026-06-01T12:00:00Z", OPEN_ENDED);
+    for number in 10..20 {
+        world.put(&format!("logs/app-{number}.json.gz"), at("2026-06-01T10:00:00Z"));
+    }
+    assert_eq!(sweep(&world, "2026-06-01T12:00:00Z").await.objects.collected, 10);
+    sweep(&world, "2026-06-01T14:00:00Z").await;
+    world.put("logs/app-20.json.gz", at("2027-06-01T10:00:00Z"));
+    assert_eq!(sweep(&world, "2027-06-01T12:00:00Z").await.objects.collected, 1);
+    let ledger = |world: &World| {
+        let entries = world.state.entries(world.record().key(), None, 99).unwrap();
+        entries.into_iter().map(|(key, _)| key).collect::<Vec<_>>()
+    };
+    assert_eq!(ledger(&world).len(), 11, "a year later");
+    assert_eq!(sweep(&world, "2027-07-10T12:00:00Z").await.objects.collected, 0, "404 days later");
+    assert_eq!(ledger(&world), ["logs/app-20.json.gz"]);
+
+    // listed in full, from the start once floors are reset, and with a longer history
+    for now in ["2027-07-12T12:00:00Z", "2027-07-12T12:05:00Z"] {
+        let report = sweep(&world, now).await;
+        assert_eq!(report.objects.collected, 0, "{now}: {report:?}");
+    }
+    world.configure(&format!("{OPEN_ENDED}\nfile_pattern = '.*'"));
+    let reset = sweep(&world, "2027-07-12T13:00:00Z").await;
+    assert_eq!((reset.objects.listed, reset.objects.collected), (11, 0), "{reset:?}");
+    world.keep_history *= 2;
+    world.configure(OPEN_ENDED);
+    assert_eq!(sweep(&world, "2027-07-12T14:00:00Z").await.objects.collected, 0);
+
+    world.put("logs/app-15.json.gz", at("2027-07-13T10:00:00Z"));
+    world.put("logs/app-11b.json.gz", at("2027-07-13T10:00:00Z"));
+    let late = sweep(&world, "2027-07-14T15:00:00Z").await;
+    assert_eq!(late.objects.collected, 2, "what is written today is new, overwritten or below the floor");
 }

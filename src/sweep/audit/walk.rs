@@ -37,7 +37,7 @@ enum Flow {
 impl Sweeper {
     /// Audits one leaf.
     pub(super) async fn walk_leaf(&self, leaf: &Arc<Leaf>, audit: &Audit) -> Result<(), SweepError> {
-        let view = self.view(leaf, &BTreeMap::new())?;
+        let view = self.view(leaf)?;
         let (first, last) = self.audited_times(leaf, &audit.span);
         let mut coverage = (self.config.log_type == LogType::CloudTrail).then(|| {
             let from = audit.span.from.max(self.record.start);
@@ -141,7 +141,7 @@ impl Sweeper {
         if entry.is_none() && !is_open {
             entry = self.in_history(walk, time, &object.key)?;
         }
-        match self.judge(leaf, object, entry.clone())? {
+        match self.judge(walk.view, object, entry.clone())? {
             Verdict::Skip(reason) => Ok((Standing::Skipped(reason), entry)),
             Verdict::Settled(entry) => Ok((settled(&entry), Some(entry))),
             Verdict::Overwritten(entry) => Ok((Standing::Skipped(Skip::Overwritten), Some(entry))),

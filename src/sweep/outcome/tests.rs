@@ -78,6 +78,7 @@ impl Rig {
             clock: Arc::new(FixedClock(self.now)),
             limits: limits.clone(),
             close_spread: Duration::ZERO,
+            keep_history: self.config.history,
             state_dir: PathBuf::from("/nowhere"),
             stop: CancellationToken::new(),
             mode: Mode::Collect(self.bench.handle.clone()),

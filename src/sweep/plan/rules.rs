@@ -115,13 +115,14 @@ proptest! {
         if !view.leaf.pattern().is_range() {
             view.record.sparse_until = sparse.map(|days| day(&view, days));
         }
+        let mut failed = BTreeSet::new();
         for (days, kind, below) in marks {
             let time = day(&view, days);
             let key = format!("{}/k", view.leaf.prefix(time).name.replace('*', "x"));
             match kind {
                 0 => { view.markers.entry(time).or_default().closed = true; }
                 1 => { view.markers.entry(time).or_default().drained = true; }
-                2 => { view.failed.insert(time); }
+                2 => { failed.insert(time); }
                 3 => { view.markers.entry(time).or_default(); }
                 _ => {
                     let marker = view.markers.entry(time).or_default();
@@ -131,6 +132,7 @@ proptest! {
         }
         let now = utc("2024-01-18T00:00:00Z") + TimeDelta::minutes(minutes);
         let rule = PlanRule { floors, ..RULE };
+        view.waiting = waiting(&view.leaf, &view.markers, &failed, LATENESS, &[], now);
         let plan = plan(&view, now, &rule);
         let listings: Vec<_> = plan.backlog.iter().chain(&plan.live).collect();
         let mut time = view.record.closed_through;
@@ -138,7 +140,7 @@ proptest! {
             let marker = view.markers.get(&time);
             let sparse = view.record.sparse_until.is_some_and(|until| time < until);
             let closed = marker.is_some_and(|marker| marker.closed) || (sparse && marker.is_none());
-            let waits = marker.is_some_and(|marker| marker.drained) && view.failed.contains(&time);
+            let waits = marker.is_some_and(|marker| marker.drained) && failed.contains(&time);
             prop_assert_eq!(view.is_open(time), !closed, "{}", time);
             let covering: Vec<_> = listings.iter().filter(|listing| listing.covered.contains(time)).collect();
             if closed || waits {

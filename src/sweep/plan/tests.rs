@@ -19,7 +19,7 @@ pub(crate) fn at(leaf: &Leaf, text: &str) -> PrefixTime {
 
 pub(crate) fn view(leaf: Leaf, closed_through: &str) -> LeafView {
     let record = LeafRecord { closed_through: at(&leaf, closed_through), sparse_until: None, dropped: false };
-    LeafView { leaf: Arc::new(leaf), record, markers: BTreeMap::new(), failed: BTreeSet::new() }
+    LeafView { leaf: Arc::new(leaf), record, markers: BTreeMap::new(), waiting: BTreeSet::new() }
 }
 
 pub(super) const LATENESS: ClosingRule =
@@ -45,7 +45,7 @@ use Known::{Closed, Drained, Failed, Floor, Seen};
 
 fn known(view: &mut LeafView, time: PrefixTime, known: Known) {
     if let Failed = known {
-        view.failed.insert(time);
+        view.waiting.insert(time); // where it is drained
         return;
     }
     let marker = view.markers.entry(time).or_default();
@@ -99,6 +99,7 @@ fn check(pattern: &str, head: &str, rule: &PlanRule, cases: &[Case]) {
             let time = at(&view.leaf, time);
             known(&mut view, time, *what);
         }
+        view.waiting = waiting(&view.leaf, &view.markers, &view.waiting, LATENESS, &[], utc(case.now));
         let plan = plan(&view, utc(case.now), rule);
         assert_eq!(shown(&view, &plan.backlog), case.backlog, "backlog: {}", case.name);
         assert_eq!(shown(&view, &plan.live), case.live, "live: {}", case.name);
@@ -374,5 +375,30 @@ fn literals_share_whole_characters() {
         ("xé", "xè", "x"),
     ] {
         assert_eq!(common_start(one, other), want, "{one} {other}");
+    }
+}
+
+#[test]
+fn a_prefix_that_waits_is_listed_at_the_ages_of_rechecks() {
+    let view = view(leaf(DAYS, chrono_tz::UTC, "a/"), "2024-03-01");
+    let day = at(&view.leaf, "2024-03-01"); // due on the second, at one
+    let days = |days: u64| Duration::from_secs(days * 24 * 3600);
+    let ages = [days(1), days(7)];
+    for (name, listed, now, waits) in [
+        ("listed when it was due", Some("2024-03-02T02:00:00Z"), "2024-03-03T00:59:59Z", true),
+        ("a day after that", Some("2024-03-02T02:00:00Z"), "2024-03-03T01:00:00Z", false),
+        ("listed then", Some("2024-03-03T01:00:00Z"), "2024-03-03T01:05:00Z", true),
+        ("a week after", Some("2024-03-03T01:00:00Z"), "2024-03-09T01:00:00Z", false),
+        ("one listing for both ages", Some("2024-03-20T00:00:00Z"), "2024-06-01T00:00:00Z", true),
+        ("by a version that did not write it down, the first day", None, "2024-03-02T12:00:00Z", true),
+        ("and later", None, "2024-03-05T12:00:00Z", false),
+    ] {
+        let marker = Marker { drained: true, listed_in_full: listed.map(utc), ..Marker::default() };
+        let (markers, failed) = (BTreeMap::from([(day, marker)]), BTreeSet::from([day]));
+        let (none, new) = (BTreeSet::new(), BTreeMap::new());
+        let waiting = |markers, failed| waiting(&view.leaf, markers, failed, LATENESS, &ages, utc(now));
+        assert_eq!(waiting(&markers, &failed).contains(&day), waits, "{name}");
+        assert!(waiting(&markers, &none).is_empty(), "{name}: nothing is failed");
+        assert!(waiting(&new, &failed).is_empty(), "{name}: never listed in full");
     }
 }

@@ -24,7 +24,7 @@ fn days(closed_through: &str) -> LeafView {
 fn listed(view: &LeafView, range: (&str, &str), now: &str) -> Listed {
     let covered = Covered::Range(at(&view.leaf, range.0), at(&view.leaf, range.1));
     let listing = Listing { prefix: "a/".into(), start_after: None, covered, from_floor: None };
-    Listed { listing, now: utc(now), seen: BTreeMap::new(), next: None, changes: Vec::new() }
+    Listed::new(listing, utc(now))
 }
 
 fn seen(floor: Option<&str>, newest: &str) -> Seen {
@@ -34,6 +34,7 @@ fn seen(floor: Option<&str>, newest: &str) -> Seen {
         stopped: floor.is_none_or(|floor| floor != newest),
         newest: Some((newest.to_owned(), utc("2024-03-10T08:00:00Z"))),
         has_entries: true,
+        forgotten: None,
     }
 }
 
@@ -376,7 +377,7 @@ proptest! {
                 }
             }
             let listing = Listing { prefix: "a/".into(), start_after: None, covered, from_floor: from_floor.then_some(first) };
-            Listed { listing, now, seen, next, changes: Vec::new() }
+            Listed { seen, next, ..Listed::new(listing, now) }
         }).collect();
         let outstanding = Outstanding { failed: unsettled.clone(), unsettled: BTreeSet::new() };
         let settled = settle(&view, &passes, &outstanding, &RULE);
