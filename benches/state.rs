@@ -114,6 +114,7 @@ fn source(leaves: u64) -> Vec<Change> {
         stale: vec![],
         last_sweep: None,
         sweeps: 1,
+        readable_in: None,
     };
     let leaf = LeafRecord { closed_through: leaf_of(0).time_of(day(0)), sparse_until: None, dropped: false };
     let leaves = (0..leaves).map(|number| Change::PutLeaf(SOURCE, head(number), leaf.clone()));

@@ -305,8 +305,7 @@ impl Run<'_> {
     }
 
     fn may_be_unfinished(&self) -> bool {
-        let now = self.collector.clock.now();
-        self.collector.bucket.may_be_unfinished(self.object.last_modified, now)
+        self.collector.bucket.may_be_unfinished(self.object.last_modified)
     }
 
     async fn attempt(&mut self) -> Result<(), Interrupt> {

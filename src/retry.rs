@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Exponential backoff with full jitter.
+/// Exponential backoff with jitter: a wait is between half of its bound and all of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Backoff {
     /// Upper bound of the first wait.
@@ -17,12 +17,12 @@ impl Default for Backoff {
     }
 }
 
-/// The longest wait that a Retry-After is believed.
+/// The longest wait that a Retry-After is honoured with.
 const LONGEST_ASKED: Duration = Duration::from_secs(120);
 
 impl Backoff {
     /// The wait after the `tries`-th failed try (from 1); `asked` is the other side's
-    /// Retry-After, which is waited for in full, `random` a number in `0.0..1.0`.
+    /// Retry-After, which is waited for up to two minutes, `random` a number in `0.0..1.0`.
     pub fn wait(&self, tries: u32, asked: Option<Duration>, random: f64) -> Duration {
         let doubled = self.first.saturating_mul(2u32.saturating_pow(tries.saturating_sub(1).min(20)));
         let bound = doubled.min(self.longest);

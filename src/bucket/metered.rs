@@ -46,38 +46,61 @@ impl RequestCounts {
 }
 
 /// A bucket whose requests are counted.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Metered<B> {
     inner: B,
     counts: Arc<RequestCounts>,
+    /// Repeats of the inner bucket, LIST and GET, that are counted or older than this.
+    repeats: [AtomicU64; 2],
 }
 
 impl<B: Bucket> Metered<B> {
     /// Counts the requests to `inner` in `counts`.
     pub fn new(inner: B, counts: Arc<RequestCounts>) -> Self {
-        Metered { inner, counts }
+        let repeats = repeats_of(&inner).map(AtomicU64::new);
+        Metered { inner, counts, repeats }
     }
 
     /// Where the requests are counted.
     pub fn counts(&self) -> &Arc<RequestCounts> {
         &self.counts
     }
+
+    /// Counts what was sent again since the last time.
+    fn count_repeats(&self) {
+        let now = repeats_of(&self.inner);
+        let [lists, gets] = [0, 1].map(|of| {
+            let before = self.repeats[of].fetch_max(now[of], Ordering::Relaxed);
+            now[of].saturating_sub(before)
+        });
+        (0..lists).for_each(|_| self.counts.count_list());
+        (0..gets).for_each(|_| self.counts.count_get());
+    }
+}
+
+/// Repeats so far, LIST and GET.
+fn repeats_of(bucket: &impl Bucket) -> [u64; 2] {
+    bucket.repeats().map_or([0; 2], |repeats| [repeats.list(), repeats.get()])
 }
 
 #[async_trait]
 impl<B: Bucket> Bucket for Metered<B> {
     async fn list(&self, request: &ListRequest) -> Result<ListPage, BucketError> {
         self.counts.count_list();
-        self.inner.list(request).await
+        let page = self.inner.list(request).await;
+        self.count_repeats();
+        page
     }
 
     async fn get(&self, request: &GetRequest) -> Result<Body, BucketError> {
         self.counts.count_get();
-        self.inner.get(request).await
+        let body = self.inner.get(request).await;
+        self.count_repeats();
+        body
     }
 
-    fn may_be_unfinished(&self, last_modified: DateTime<Utc>, now: DateTime<Utc>) -> bool {
-        self.inner.may_be_unfinished(last_modified, now)
+    fn may_be_unfinished(&self, last_modified: DateTime<Utc>) -> bool {
+        self.inner.may_be_unfinished(last_modified)
     }
 }
 

@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 use futures_util::stream::BoxStream;
 use std::sync::Arc;
 
+use self::metered::RequestCounts;
 use crate::aws::advice::before_answer::BAD_REQUEST;
 use crate::aws::{self, Timeouts};
 use crate::config::{Access, BucketLocation};
@@ -85,6 +86,8 @@ pub struct ListPage {
     pub objects: Vec<ObjectRef>,
     /// With `by_folder`: the common prefixes, each ending in `/`.
     pub folders: Vec<String>,
+    /// Keys that are not UTF-8: they can be neither named nor asked for, and are left out.
+    pub not_utf8: u64,
     /// The token of the next page; `None` on the last one.
     pub next: Option<String>,
     /// The bucket's clock when it answered, where it tells.
@@ -128,10 +131,18 @@ pub trait Bucket: Send + Sync {
     /// lies at or past the object's end.
     async fn get(&self, request: &GetRequest) -> Result<Body, BucketError>;
 
-    /// Whether damage in an object this young may be a write that is still going on. True for
-    /// no object of S3, where an object appears whole.
-    fn may_be_unfinished(&self, last_modified: DateTime<Utc>, now: DateTime<Utc>) -> bool {
-        let _ = (last_modified, now);
+    /// Requests that were sent again within a call, the first one having been refused for
+    /// credentials that could be renewed or a region that could be followed. They come on top of
+    /// one per call; `None` where no request is ever sent again.
+    fn repeats(&self) -> Option<&RequestCounts> {
+        None
+    }
+
+    /// Whether damage in an object that was written then may be a write that is still going on:
+    /// the bucket's own clock tells, whatever time a sweep is for. True for no object of S3, where
+    /// an object appears whole.
+    fn may_be_unfinished(&self, last_modified: DateTime<Utc>) -> bool {
+        let _ = last_modified;
         false
     }
 }
@@ -146,8 +157,12 @@ impl<B: Bucket + ?Sized> Bucket for Arc<B> {
         (**self).get(request).await
     }
 
-    fn may_be_unfinished(&self, last_modified: DateTime<Utc>, now: DateTime<Utc>) -> bool {
-        (**self).may_be_unfinished(last_modified, now)
+    fn repeats(&self) -> Option<&RequestCounts> {
+        (**self).repeats()
+    }
+
+    fn may_be_unfinished(&self, last_modified: DateTime<Utc>) -> bool {
+        (**self).may_be_unfinished(last_modified)
     }
 }
 

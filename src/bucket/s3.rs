@@ -21,6 +21,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::stream;
 
+use super::metered::RequestCounts;
 use super::{Answer, Body, Bucket, BucketError, GetRequest, ListPage, ListRequest, ObjectRef};
 use crate::aws::Connection;
 use crate::aws::error::{Operation, Refusal, refusal};
@@ -31,23 +32,30 @@ use crate::failure::{self, Class};
 pub struct S3Bucket {
     connection: Arc<Connection>,
     name: Arc<str>,
+    /// Requests that were sent again.
+    repeats: Arc<RequestCounts>,
 }
 
 impl S3Bucket {
     /// The bucket `name` at the end of `connection`.
     pub fn new(connection: Connection, name: Arc<str>) -> Self {
-        S3Bucket { connection: Arc::new(connection), name }
+        S3Bucket { connection: Arc::new(connection), name, repeats: Arc::default() }
     }
 
     /// Sends a request; once more when the refusal was about credentials that expired or about the
     /// bucket's region, and that could be mended.
-    async fn mended<T, F>(&self, send: impl Fn(Client) -> F) -> Result<T, Refusal>
+    async fn mended<T, F>(
+        &self,
+        count_again: fn(&RequestCounts),
+        send: impl Fn(Client) -> F,
+    ) -> Result<T, Refusal>
     where
         F: Future<Output = Result<T, Refusal>>,
     {
         let token = self.connection.token().await;
         match send(self.connection.client()).await {
             Err(refusal) if self.connection.mend(&refusal, token.as_deref()).await => {
+                count_again(&self.repeats);
                 send(self.connection.client()).await
             }
             answer => answer,
@@ -109,19 +117,24 @@ impl S3Bucket {
         let encoded = output.encoding_type() == Some(&EncodingType::Url);
         let mut page = ListPage::default();
         for object in output.contents() {
-            if let Some(object) = self.object(object, encoded)? {
-                page.objects.push(object);
+            match self.object(object, encoded)? {
+                Some(object) => page.objects.push(object),
+                None => page.not_utf8 += 1,
             }
         }
         for folder in output.common_prefixes() {
             let folder = folder.prefix().ok_or((Class::Transient, "a folder without its name"))?;
             page.folders.extend(decoded(folder, encoded));
         }
-        if output.is_truncated() == Some(true) {
-            let token = output.next_continuation_token().filter(|token| !token.is_empty());
-            let lost = (Class::Transient, "a page that is not the last one and has no token");
-            page.next = Some(token.ok_or(lost)?.to_owned());
-        }
+        let token = output.next_continuation_token().filter(|token| !token.is_empty());
+        page.next = match (output.is_truncated(), token) {
+            (Some(false), _) | (None, None) => None,
+            // some compatible stores tell by the token alone that there is more
+            (Some(true) | None, Some(token)) => Some(token.to_owned()),
+            (Some(true), None) => {
+                return Err((Class::Transient, "a page that is not the last one and has no token"));
+            }
+        };
         Ok(page)
     }
 
@@ -131,6 +144,7 @@ impl S3Bucket {
         let Some(key) = decoded(key, encoded) else { return Ok(None) };
         // without an ETag no GET could be pinned to what was listed
         let etag = object.e_tag().ok_or((Class::Unreachable, "an object without its ETag"))?;
+        let size = object.size().and_then(|size| u64::try_from(size).ok());
         let modified = object
             .last_modified()
             .and_then(|time| DateTime::from_timestamp(time.secs(), time.subsec_nanos()));
@@ -142,7 +156,8 @@ impl S3Bucket {
             bucket: self.name.clone(),
             key,
             etag: unquoted(etag).to_owned(),
-            size: object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or_default(),
+            // one of no bytes would be settled without a GET
+            size: size.ok_or((Class::Unreachable, "an object without its size"))?,
             last_modified: modified.ok_or((Class::Unreachable, "an object without its LastModified"))?,
             archived,
         }))
@@ -152,7 +167,7 @@ impl S3Bucket {
 #[async_trait]
 impl Bucket for S3Bucket {
     async fn list(&self, request: &ListRequest) -> Result<ListPage, BucketError> {
-        let sent = self.mended(|client| self.send_list(client, request)).await;
+        let sent = self.mended(RequestCounts::count_list, |client| self.send_list(client, request)).await;
         let (output, date) = sent.map_err(|refusal| {
             let retry_after = refusal.retry_after;
             let answer = Some(Box::new(Answer { code: refusal.known_as, date: refusal.date }));
@@ -167,7 +182,7 @@ impl Bucket for S3Bucket {
     }
 
     async fn get(&self, request: &GetRequest) -> Result<Body, BucketError> {
-        let sent = self.mended(|client| self.send_get(client, request)).await;
+        let sent = self.mended(RequestCounts::count_get, |client| self.send_get(client, request)).await;
         let output = sent.map_err(|refusal| {
             let retry_after = refusal.retry_after;
             let answer = Some(Box::new(Answer { code: refusal.known_as, date: refusal.date }));
@@ -180,6 +195,10 @@ impl Bucket for S3Bucket {
             return Err(BucketError::get(Class::Replaced, &self.name, request, message));
         }
         Ok(self.body(request, output))
+    }
+
+    fn repeats(&self) -> Option<&RequestCounts> {
+        Some(&self.repeats)
     }
 }
 
@@ -359,6 +378,16 @@ mod tests {
         assert_eq!(decoded("%ff", true), None);
     }
 
+    #[tokio::test]
+    async fn keys_that_are_not_utf8_are_left_out_and_counted() {
+        let output = ListObjectsV2Output::builder()
+            .encoding_type(EncodingType::Url)
+            .contents(object("a").build())
+            .contents(object("b%ff").build());
+        let page = bucket().await.page(&output.build()).expect("the objects are complete");
+        assert_eq!((page.objects.len(), page.not_utf8), (1, 1));
+    }
+
     #[test]
     fn etags_lose_and_regain_their_quotes() {
         for (raw, bare) in [("\"abc-2\"", "abc-2"), ("W/\"abc\"", "W/\"abc\"")] {
@@ -397,8 +426,34 @@ mod tests {
             Err(Class::Transient)
         );
         assert_eq!(page(cut.next_continuation_token("t").build()), Ok(Some("t".into())));
-        let bare = Object::builder().key("k").last_modified(SdkDateTime::from_secs(0)).build();
-        let output = ListObjectsV2Output::builder().contents(bare).build();
-        assert_eq!(page(output).map_err(|(class, _)| class), Err(Class::Unreachable));
+        let modified = SdkDateTime::from_secs(0);
+        for (name, lacking) in [
+            ("no ETag", Object::builder().key("k").size(3).last_modified(modified)),
+            ("no time", Object::builder().key("k").size(3).e_tag("e")),
+            ("no size", Object::builder().key("k").e_tag("e").last_modified(modified)),
+            ("a size below zero", object("k").size(-1)),
+        ] {
+            let output = ListObjectsV2Output::builder().contents(lacking.build()).build();
+            assert_eq!(page(output).map_err(|(class, _)| class), Err(Class::Unreachable), "{name}");
+        }
+    }
+
+    /// A store that leaves out IsTruncated has more where it gives a token.
+    #[tokio::test]
+    async fn a_token_is_followed_unless_the_page_is_the_last() {
+        let bucket = bucket().await;
+        for (is_truncated, token, next) in [
+            (None, Some("t"), Some("t")),
+            (None, Some(""), None),
+            (None, None, None),
+            (Some(false), Some("t"), None),
+            (Some(false), None, None),
+        ] {
+            let output = ListObjectsV2Output::builder()
+                .set_is_truncated(is_truncated)
+                .set_next_continuation_token(token.map(str::to_owned));
+            let page = bucket.page(&output.build()).expect("a whole page");
+            assert_eq!(page.next.as_deref(), next, "{is_truncated:?} {token:?}");
+        }
     }
 }

@@ -149,5 +149,8 @@ pub(super) fn lines(report: &SourceReport) -> Vec<String> {
         lines.push(format!("  and {} failures more", report.failures_omitted));
     }
     lines.extend(report.unreachable.iter().map(|text| format!("  unreachable: {text}")));
+    if report.unreachable_omitted > 0 {
+        lines.push(format!("  and {} unreachable parts more", report.unreachable_omitted));
+    }
     lines
 }

@@ -41,7 +41,7 @@ impl Bucket for Unfinished {
         self.0.get(request).await
     }
 
-    fn may_be_unfinished(&self, _: DateTime<Utc>, _: DateTime<Utc>) -> bool {
+    fn may_be_unfinished(&self, _: DateTime<Utc>) -> bool {
         true
     }
 }

@@ -177,6 +177,7 @@ fn values_of_every_kind_come_back() {
         stale: vec![1, 2],
         last_sweep: Some(sweep),
         sweeps: u64::MAX,
+        readable_in: Some(3),
     });
     for minutes in [PrefixTime::OPEN_ENDED.as_minutes(), 0, -1] {
         same(LeafRecord { closed_through: time(minutes), sparse_until: Some(time(minutes)), dropped: true });
@@ -204,6 +205,7 @@ fn values_of_every_kind_come_back() {
         class: "object".into(),
         reason: "403".into(),
         attempts: u32::MAX,
+        since: 2,
         sweep: 3,
         retry_at: at(2),
     });

@@ -62,6 +62,9 @@ pub struct SourceRecord {
     pub last_sweep: Option<LastSweep>,
     /// Sweeps, and live rounds within them, that began.
     pub sweeps: u64,
+    /// The last of them in which a GET was answered.
+    #[serde(default)]
+    pub readable_in: Option<u64>,
 }
 
 impl SourceRecord {
@@ -254,7 +257,11 @@ pub struct FailedObject {
     pub reason: String,
     /// Sweeps that tried it.
     pub attempts: u32,
-    /// The sweep or live round that tried it last ([`SourceRecord::sweeps`]).
+    /// The sweep or live round in which it failed first ([`SourceRecord::sweeps`]); 0 where an
+    /// earlier version did not tell.
+    #[serde(default)]
+    pub since: u64,
+    /// The sweep or live round that tried it last.
     pub sweep: u64,
     /// Not tried again before.
     pub retry_at: DateTime<Utc>,

@@ -234,6 +234,7 @@ fn record_of(
         stale: Vec::new(),
         last_sweep: None,
         sweeps: 0,
+        readable_in: None,
     })
 }
 

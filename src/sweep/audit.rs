@@ -128,7 +128,7 @@ pub async fn repair(
             let collector = collector(record.key());
             let sweeper = Arc::new(Sweeper::new(context, record, Some(collector)));
             let ended = async {
-                sweeper.open(opened).await?;
+                sweeper.open(&opened).await?;
                 sweeper.recheck_now(incomplete).await
             };
             let ended = ended.await;
@@ -174,7 +174,7 @@ impl Sweeper {
             Err(SweepError::Bucket(error)) => {
                 tracing::warn!(leaf = leaf.name(), error = failure::chain(&error), "not audited");
                 let text = format!("{}: {}", leaf.name(), failure::chain(&error));
-                self.tally(|report| report.unreachable.push(text));
+                self.tally(|report| report.cannot_reach(text));
                 Ok(())
             }
             walked => walked,

@@ -211,6 +211,9 @@ impl Sweeper {
         pass: &Pass,
     ) -> Result<Flow, SweepError> {
         walk.useful = false;
+        for _ in 0..page.not_utf8 {
+            self.count_skip(pass, Skip::NotUtf8);
+        }
         for object in &page.objects {
             if walk.last_key.as_ref().is_some_and(|last| *last >= object.key) {
                 let last = walk.last_key.as_deref().unwrap_or_default();

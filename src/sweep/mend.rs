@@ -200,6 +200,7 @@ impl Ward<'_> {
             class: object.class,
             reason: format!("taken out of the quarantine: {}", object.reason),
             attempts: 0,
+            since: self.record.sweeps,
             sweep: u64::MAX, // of no sweep
             retry_at: self.now,
         };

@@ -43,7 +43,7 @@ use crate::failure::{self, Class};
 use crate::pattern::{Leaf, PrefixTime};
 use crate::retry::Backoff;
 use crate::state::history::HistoryError;
-use crate::state::{Batch, Change, LastSweep, SourceKey, SourceRecord, State, StateError};
+use crate::state::{Batch, Change, FailedObject, LastSweep, SourceKey, SourceRecord, State, StateError};
 use clocks::Clocks;
 use failed::FailedKeys;
 use open::Opened;
@@ -196,9 +196,11 @@ struct Sweeper {
 struct Reachability {
     answered: usize,
     refused: usize,
-    gets_answered: usize,
+    /// The sweep or live round in which a GET was answered last.
+    read_in: Option<u64>,
+    /// Of objects that may be refused because all are.
     gets_refused: usize,
-    /// What the first refused GET said.
+    /// What the first of those said.
     refusal: Option<String>,
 }
 
@@ -216,7 +218,7 @@ impl Swept {
     /// A sweep that could not even begin.
     pub fn unreachable(name: &str, error: &BucketError) -> Self {
         let mut report = SourceReport::new(name);
-        report.unreachable.push(failure::chain(error));
+        report.cannot_reach(failure::chain(error));
         Swept { report, ended: Ok(()) }
     }
 }
@@ -310,7 +312,7 @@ impl Sweeper {
 
 impl Sweeper {
     async fn run(self: &Arc<Self>, opened: Opened) -> Result<(), SweepError> {
-        self.open(opened).await?;
+        self.open(&opened).await?;
         self.settle_vanished().await?;
         let leaves = self.leaves().await?;
         self.live_pass(&leaves, true).await?;
@@ -328,6 +330,9 @@ impl Sweeper {
         // Both to their ends: what is in flight is finished or noted, also when the other one failed.
         let (backlog, live) = tokio::join!(backlog, self.stay_live(&done));
         backlog.and(live)?;
+        if opened == Opened::Generation {
+            self.tell_collected_anew();
+        }
         self.recheck().await
     }
 
@@ -351,7 +356,7 @@ impl Sweeper {
     }
 
     /// Stores what opening changed, and does what an earlier run left to do.
-    async fn open(&self, opened: Opened) -> Result<(), SweepError> {
+    async fn open(&self, opened: &Opened) -> Result<(), SweepError> {
         self.failed.read(&*self.state, self.key)?;
         let source = &self.config.name;
         match opened {
@@ -397,6 +402,18 @@ impl Sweeper {
             committer.apply(vec![done]).await?;
         }
         Ok(())
+    }
+
+    /// How much a change of bucket or pattern brought, once all of it was listed.
+    fn tell_collected_anew(&self) {
+        self.tally(|report| {
+            let counts = &report.objects;
+            let objects = counts.collected + counts.empty + counts.failed + counts.quarantined;
+            warn!(
+                source = self.config.name,
+                objects, "found after the change of bucket or pattern, and collected anew"
+            );
+        });
     }
 
     async fn store(&self, changes: Vec<Change>) -> Result<(), SweepError> {
@@ -575,7 +592,7 @@ impl Sweeper {
     fn note_unreachable(&self, error: &SweepError) {
         let text = failure::chain(error);
         warn!(source = self.config.name, error = text, "a part of the source could not be listed");
-        self.tally(|report| report.unreachable.push(text));
+        self.tally(|report| report.cannot_reach(text));
     }
 
     fn is_given_up(&self) -> bool {
@@ -596,17 +613,31 @@ impl Sweeper {
         self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Whether every LIST was refused.
+    fn refuses_lists(&self) -> bool {
+        let seen = self.reachability();
+        seen.answered == 0 && seen.refused > 0
+    }
+
     /// Whether every LIST or every GET was refused: then it is the source, not the objects.
     fn refuses_all(&self) -> Result<bool, StateError> {
-        let (lists_refused, gets_answered, gets_refused) = {
+        let lists_refused = self.refuses_lists();
+        let (read, gets_refused) = {
             let seen = self.reachability();
-            (seen.answered == 0 && seen.refused > 0, seen.gets_answered, seen.gets_refused)
+            (seen.read_in.is_some(), seen.gets_refused)
         };
-        if gets_answered > 0 || (gets_refused == 0 && !lists_refused) {
+        if read || (gets_refused == 0 && !lists_refused) {
             return Ok(false);
         }
-        let failed_before = self.state.all_failed(self.key, None, REFUSED_GETS)?.len();
-        Ok(lists_refused || gets_refused >= REFUSED_GETS || failed_before >= REFUSED_GETS)
+        let failed = self.state.all_failed(self.key, None, PAGE)?;
+        let doubtful = failed.iter().filter(|(_, failed)| !self.is_refused_alone(failed)).count();
+        Ok(lists_refused || gets_refused >= REFUSED_GETS || doubtful >= REFUSED_GETS)
+    }
+
+    /// Whether others were read since this object failed first: it is refused alone, also in a
+    /// sweep that finds nothing new to read.
+    fn is_refused_alone(&self, failed: &FailedObject) -> bool {
+        self.record.readable_in.is_some_and(|read| failed.since <= read)
     }
 
     /// Stores how the sweep ended, for `status`.
@@ -617,7 +648,7 @@ impl Sweeper {
         {
             self.tally(|report| {
                 if report.unreachable.is_empty() {
-                    report.unreachable.push(format!("every GET was refused: {refusal}"));
+                    report.cannot_reach(format!("every GET was refused: {refusal}"));
                 }
             });
         }
@@ -627,6 +658,11 @@ impl Sweeper {
             last.collected = report.objects.collected;
             last.unreachable = report.unreachable.first().cloned();
         });
-        self.store(vec![self.updated_source(|record| record.last_sweep = Some(last))?]).await
+        let read_in = self.reachability().read_in;
+        let ended = self.updated_source(|record| {
+            record.last_sweep = Some(last);
+            record.readable_in = record.readable_in.max(read_in);
+        })?;
+        self.store(vec![ended]).await
     }
 }

@@ -47,6 +47,7 @@ pub fn open(
             stale: Vec::new(),
             last_sweep: None,
             sweeps: 0,
+            readable_in: None,
         };
         return (record, Opened::New);
     };

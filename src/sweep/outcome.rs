@@ -12,6 +12,7 @@ use crate::collect::{Collected, Collector, Ending, Work};
 use crate::commit::{CommitError, ObjectId, Settlement};
 use crate::config::OnOverwrite;
 use crate::failure::{Class, Failure};
+use crate::layout;
 use crate::state::{Change, FailedObject, LedgerEntry, Outcome, Progress, Quarantined};
 
 /// An archived object is looked at again after this long.
@@ -47,7 +48,7 @@ impl Sweeper {
                 progress: begun,
                 work: Work::default(),
             },
-            resume => self.collect(collector, &found.object, resume).await?,
+            resume => self.collect(collector, &found.object, resume, failed.as_ref()).await?,
         };
         for _ in 0..MAX_REPLACED {
             let Ending::Failed(Failure { class: Class::Replaced, .. }) = collected.ending else { break };
@@ -55,7 +56,7 @@ impl Sweeper {
             match self.successor(&job, &collected).await? {
                 Successor::Collect(object, resume) => {
                     found.object = object;
-                    collected = self.collect(collector, &found.object, resume).await?;
+                    collected = self.collect(collector, &found.object, resume, failed.as_ref()).await?;
                 }
                 Successor::Settled => return Ok(true),
                 Successor::Unknown(ending) => collected.ending = ending,
@@ -92,6 +93,7 @@ impl Sweeper {
         collector: &Collector,
         object: &ObjectRef,
         resume: Option<Progress>,
+        failed: Option<&FailedObject>,
     ) -> Result<Collected, CommitError> {
         if let Some(ending) = self.without_get(object) {
             return Ok(Collected {
@@ -101,7 +103,7 @@ impl Sweeper {
             });
         }
         let collected = collector.collect(object, resume).await?;
-        self.note_answer(&collected.ending);
+        self.note_answer(&collected.ending, failed);
         let work = &collected.work;
         self.tally(|report| {
             report.records += work.records;
@@ -124,22 +126,24 @@ impl Sweeper {
         if object.size > 0 {
             return None;
         }
-        if self.bucket.may_be_unfinished(object.last_modified, self.clock.now()) {
+        if self.bucket.may_be_unfinished(object.last_modified) {
             return failed(Class::Transient, "the file is empty, and may still be written");
         }
         Some(Ending::Complete)
     }
 
     /// Counts whether the source lets us read at all.
-    fn note_answer(&self, ending: &Ending) {
+    fn note_answer(&self, ending: &Ending, failed: Option<&FailedObject>) {
         let mut seen = self.reachability();
         match ending {
             Ending::Failed(failure) if failure.class == Class::Object => {
-                seen.gets_refused += 1;
-                seen.refusal.get_or_insert_with(|| failure.reason.clone());
+                if !failed.is_some_and(|failed| self.is_refused_alone(failed)) {
+                    seen.gets_refused += 1;
+                    seen.refusal.get_or_insert_with(|| failure.reason.clone());
+                }
             }
             Ending::Failed(failure) if failure.class == Class::Unreachable => {}
-            Ending::Failed(_) | Ending::Complete | Ending::Stopped => seen.gets_answered += 1,
+            Ending::Failed(_) | Ending::Complete | Ending::Stopped => seen.read_in = Some(self.round()),
         }
     }
 
@@ -193,7 +197,11 @@ impl Sweeper {
     /// Sweeps that tried this object, this one included unless the whole source refuses.
     fn attempts(&self, job: &Job<'_>) -> Result<u32, CommitError> {
         let before = job.failed.map_or(0, |failed| failed.attempts);
-        Ok(before.saturating_add(u32::from(!self.refuses_all()?)))
+        let is_the_source = match job.failed {
+            Some(failed) if self.is_refused_alone(failed) => self.refuses_lists(),
+            Some(_) | None => self.refuses_all()?,
+        };
+        Ok(before.saturating_add(u32::from(!is_the_source)))
     }
 
     async fn quarantine(
@@ -241,6 +249,7 @@ impl Sweeper {
             class: failure.class.word().to_owned(),
             reason: failure.reason.clone(),
             attempts: self.attempts(job)?,
+            since: job.failed.map_or(self.round(), |failed| failed.since),
             sweep: self.round(),
             retry_at: now + wait,
         };
@@ -310,7 +319,7 @@ impl Sweeper {
     fn note_refused(&self, failure: &Failure) {
         self.tally(|report| {
             if report.unreachable.is_empty() {
-                report.unreachable.push(failure.reason.clone());
+                report.cannot_reach(failure.reason.clone());
             }
         });
     }
@@ -323,7 +332,7 @@ impl Sweeper {
             let entry = self.state.entry(self.key, &key)?;
             let known =
                 entry.is_some_and(|entry| entry.outcome == Outcome::Gone && entry.etag == progress.etag);
-            if known || self.is_failed(&key)? {
+            if known || self.is_failed(&key)? || !self.is_taken(&key) {
                 continue;
             }
             match self.look_up(&key).await {
@@ -340,6 +349,12 @@ impl Sweeper {
             self.tell_gone(&key, &progress);
         }
         Ok(())
+    }
+
+    /// Whether the configuration takes a key: of another one, what was begun stays as it is, should
+    /// the configuration take it again.
+    fn is_taken(&self, key: &str) -> bool {
+        self.config.file_pattern.is_match(key) && !layout::is_digest(self.config.log_type, key)
     }
 
     /// Settles failed objects that a complete listing lacks: a GET need not tell that they are gone,
@@ -427,8 +442,7 @@ impl Sweeper {
             Err(error) => return stopped(error).map(Successor::Unknown),
         };
         let delivered = collected.progress.delivered + collected.progress.dead_letters;
-        let grew = collected.progress.unfinished
-            || self.bucket.may_be_unfinished(object.last_modified, self.clock.now());
+        let grew = collected.progress.unfinished || self.bucket.may_be_unfinished(object.last_modified);
         if grew {
             // A file that was read while it grew: what was delivered is its beginning.
             let resume = Progress { etag: object.etag.clone(), ..collected.progress.clone() };

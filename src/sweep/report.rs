@@ -10,8 +10,8 @@ use crate::bucket::metered::RequestCounts;
 use crate::failure::{Class, Failure};
 use crate::filter::Filter;
 
-/// Failures that are listed one by one; more are only counted.
-const LISTED_FAILURES: usize = 1000;
+/// Failures, and parts that are unreachable, that are listed one by one; more are only counted.
+const LISTED: usize = 1000;
 /// USD per LIST request, S3 Standard in us-east-1.
 const LIST_USD: f64 = 0.005 / 1000.0;
 /// USD per GET request, S3 Standard in us-east-1.
@@ -38,6 +38,8 @@ pub enum Skip {
     Replaced,
     /// It was deleted before it was read.
     Gone,
+    /// Its key is not UTF-8: it can be neither named nor asked for.
+    NotUtf8,
     /// The process was asked to stop; the next start goes on with it.
     Stopped,
 }
@@ -55,6 +57,7 @@ impl Skip {
             Skip::Overwritten => "overwritten",
             Skip::Replaced => "replaced",
             Skip::Gone => "gone",
+            Skip::NotUtf8 => "not_utf8",
             Skip::Stopped => "stopped",
         }
     }
@@ -152,8 +155,11 @@ pub struct SourceReport {
     pub failures: Vec<FailureLine>,
     /// Failures beyond those.
     pub failures_omitted: u64,
-    /// Leaves or the whole source that refused us or were not there.
+    /// Leaves or the whole source that refused us or were not there; the first thousand.
     pub unreachable: Vec<String>,
+    /// Those beyond.
+    #[serde(default)]
+    pub unreachable_omitted: u64,
     /// How long the sweep took.
     pub seconds: f64,
     /// Price of the requests, S3 Standard in us-east-1.
@@ -202,7 +208,7 @@ impl SourceReport {
     /// Names an object that did not come whole.
     pub fn fail(&mut self, key: &str, failure: &Failure) {
         self.waiting += u64::from(failure.class == Class::Archived);
-        if self.failures.len() < LISTED_FAILURES {
+        if self.failures.len() < LISTED {
             let line = FailureLine {
                 key: key.to_owned(),
                 class: failure.class.word().into(),
@@ -211,6 +217,15 @@ impl SourceReport {
             self.failures.push(line);
         } else {
             self.failures_omitted += 1;
+        }
+    }
+
+    /// Names a part of the source that could not be listed or read.
+    pub fn cannot_reach(&mut self, what: String) {
+        if self.unreachable.len() < LISTED {
+            self.unreachable.push(what);
+        } else {
+            self.unreachable_omitted += 1;
         }
     }
 
@@ -254,19 +269,21 @@ mod tests {
             (Skip::Overwritten, "overwritten"),
             (Skip::Replaced, "replaced"),
             (Skip::Gone, "gone"),
+            (Skip::NotUtf8, "not_utf8"),
+            (Skip::Stopped, "stopped"),
         ];
         for (reason, _) in reasons {
             report.skip(reason);
         }
         report.skip_known(Skip::Gone);
         let counts = &report.objects;
-        assert_eq!(counts.listed, 9, "one that was listed already is not listed again");
-        assert_eq!(counts.skipped.values().sum::<u64>(), 10);
+        assert_eq!(counts.listed, 11, "one that was listed already is not listed again");
+        assert_eq!(counts.skipped.values().sum::<u64>(), 12);
         assert!(reasons.iter().all(|(_, word)| counts.skipped[*word] == if *word == "gone" { 2 } else { 1 }));
     }
 
     #[test]
-    fn failures_are_listed_up_to_a_thousand_and_counted_beyond() {
+    fn failures_and_leaves_are_listed_up_to_a_thousand_and_counted_beyond() {
         let mut report = SourceReport::new("main");
         for number in 0..1003 {
             report.fail(&format!("k{number}"), &Failure::new(Class::Object, "refused"));
@@ -274,6 +291,10 @@ mod tests {
         assert_eq!((report.failures.len(), report.failures_omitted), (1000, 3));
         let line = FailureLine { key: "k0".into(), class: "object".into(), reason: "refused".into() };
         assert_eq!(report.failures.first(), Some(&line));
+        for number in 0..1003 {
+            report.cannot_reach(format!("leaf {number}"));
+        }
+        assert_eq!((report.unreachable.len(), report.unreachable_omitted), (1000, 3));
     }
 
     #[test]

@@ -194,8 +194,8 @@ impl<B: Bucket> Bucket for FaultyBucket<B> {
         Ok(cut_body(self.inner.get(request).await?, after, pause, cut))
     }
 
-    fn may_be_unfinished(&self, last_modified: DateTime<Utc>, now: DateTime<Utc>) -> bool {
-        self.inner.may_be_unfinished(last_modified, now)
+    fn may_be_unfinished(&self, last_modified: DateTime<Utc>) -> bool {
+        self.inner.may_be_unfinished(last_modified)
     }
 }
 

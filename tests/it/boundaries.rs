@@ -58,7 +58,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     // markers moved by hand: plans over the state, carried out by the committer
     ("marker", &["commit", "state", "pattern"]),
     ("commit", &["buffers", "sink", "state", "pattern", "failpoint", "failure", "retry"]),
-    ("bucket", &["aws", "failure"]),
+    ("bucket", &["aws", "clock", "failure"]),
     ("aws", &["clock", "failure"]),
     ("sink", &["clock", "failpoint"]),
     ("state", &["pattern", "failpoint", "failure"]),

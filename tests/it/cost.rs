@@ -67,6 +67,53 @@ async fn a_first_sweep_costs_the_discovery_a_list_per_prefix_and_the_pages() {
     }
 }
 
+/// Twenty days of one leaf, as a range and one by one: with the folders of dates on top.
+#[tokio::test(start_paused = true)]
+async fn many_days_cost_a_list_per_prefix_and_the_pages_at_first_and_one_per_open_prefix_later() {
+    const DAYS: u64 = 20;
+    const PAGE: u64 = 100;
+    // LISTs of folders: the years, the months of one, the days of two
+    for (prefix, folders, open) in [("logs/{YYYY}/{mm}/{dd}", 0, 1), ("logs/{YYYY}/{m}/{d}", 1 + 1 + 2, 2)] {
+        for (name, per_day) in [("a few keys", 3_u64), ("two pages a day", 150)] {
+            let settings = format!(
+                "prefix = \"{prefix}\"\nfile_pattern = '.*'\nstart = \"2026-05-24\"\nlateness = \"1H\"\n\
+                 discover_every = \"1D\"\nkey_order = \"time\"\nlist_page_size = {PAGE}"
+            );
+            let world = World::new("2026-06-12T12:00:00Z", &settings);
+            let leaf = world.config.sources[0].pattern.leaf("logs/").unwrap();
+            for day in 0..DAYS {
+                let midnight = at("2026-05-24T00:00:00Z") + TimeDelta::days(day as i64);
+                let folder = leaf.prefix(leaf.time_of(midnight)).literal;
+                for number in 0..per_day {
+                    world.put(&format!("{folder}/{number:04}"), midnight);
+                }
+            }
+            let first = sweep(&world, "2026-06-12T12:00:00Z").await;
+            let objects = DAYS * per_day;
+            assert_eq!(first.objects.collected, objects, "{prefix}, {name}");
+            assert_eq!(first.requests.get, objects, "{prefix}, {name}");
+            let bound = folders + DAYS + objects / PAGE;
+            assert!(
+                first.requests.list <= bound,
+                "{prefix}, {name}: {} LIST, bound {bound}",
+                first.requests.list
+            );
+
+            sweep(&world, "2026-06-12T14:00:00Z").await;
+            let idle = sweep(&world, "2026-06-12T14:05:00Z").await;
+            assert_eq!((idle.objects.collected, idle.requests.get), (0, 0), "{prefix}, {name}");
+            assert!(idle.requests.list <= open, "{prefix}, {name}: {} LIST when idle", idle.requests.list);
+            // between midnight and closing two days are open
+            let night = sweep(&world, "2026-06-13T00:30:00Z").await;
+            assert!(
+                night.requests.list <= open + 1,
+                "{prefix}, {name}: {} LIST at night",
+                night.requests.list
+            );
+        }
+    }
+}
+
 /// Between midnight and closing two days are open, and are one key range; closing yesterday
 /// costs no call of its own.
 #[tokio::test(start_paused = true)]

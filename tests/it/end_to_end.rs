@@ -304,7 +304,8 @@ async fn once_collects_and_reports_and_then_is_idle() {
         "objects": {"listed": 7, "collected": 3, "empty": 2, "skipped": {"folder": 1, "pattern": 1}, "late": 0,
             "failed": 0, "quarantined": 0},
         "records": 9, "dropped": 0, "filtered": 0, "filtered_by": {}, "dead_letters": 0,
-        "requests": {"list": 5, "get": 4}, "failures": [], "failures_omitted": 0, "unreachable": []}]});
+        "requests": {"list": 5, "get": 4}, "failures": [], "failures_omitted": 0, "unreachable": [],
+        "unreachable_omitted": 0}]});
     assert_eq!(report, want);
     assert_eq!((server.counts().list(), server.counts().get()), (5, 4));
 

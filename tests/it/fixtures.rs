@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use s3sweep::clock::FixedClock;
@@ -153,6 +154,20 @@ pub fn delivered(folder: &Path) -> BTreeMap<String, u64> {
         }
     }
     counts
+}
+
+/// A mirror that was copied long after the time for which it is swept, but not just now.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn files_of_a_mirror_are_whole_whatever_time_a_sweep_is_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bucket/logs/damaged.json.gz");
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, r#"{"Records":[{"eventID":"1"}"#).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_modified(std::fs::metadata(&path).unwrap().modified().unwrap() - Duration::from_secs(3600))
+        .unwrap();
+    let (report, _) = sweep(folder.path(), LogType::CloudTrail, "logs").await;
+    assert_eq!((report.objects.quarantined, report.objects.failed), (1, 0), "{:?}", report.failures);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -55,6 +55,7 @@ fn source() -> SourceRecord {
         stale: vec![],
         last_sweep: None,
         sweeps: 0,
+        readable_in: None,
     }
 }
 

@@ -3,9 +3,10 @@
 //! It holds the entries of the directories on the way from the root to where it stands, less
 //! those that prefix and start rule out. Blocking; runs on the blocking pool.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata};
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,7 +43,7 @@ pub(super) struct WalkError {
 pub(super) struct OddNames(Arc<AtomicBool>);
 
 impl OddNames {
-    fn warn(&self, directory: &Path, name: &OsString) {
+    fn warn(&self, directory: &Path, name: &OsStr) {
         if !self.0.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 directory = %directory.display(),
@@ -62,6 +63,8 @@ pub(super) struct Walk {
     levels: Vec<Level>,
     ahead: Option<Found>,
     odd_names: OddNames,
+    /// Files left out for their names since these were asked for.
+    not_utf8: u64,
 }
 
 /// The entries of one directory that the walk has not come to.
@@ -86,8 +89,8 @@ impl Walk {
     /// Stands before the first key that `scope` allows.
     pub fn begin(root: &Path, scope: Scope<'_>, odd_names: OddNames) -> Result<Self, WalkError> {
         let Scope { prefix, after, by_folder } = scope;
-        let mut walk =
-            Walk { root: root.to_owned(), after, by_folder, levels: vec![], ahead: None, odd_names };
+        let root = root.to_owned();
+        let mut walk = Walk { root, after, by_folder, levels: vec![], ahead: None, odd_names, not_utf8: 0 };
         // the directories above the prefix need not be read
         let at = prefix.rfind('/').map_or("", |slash| &prefix[..=slash]);
         if at.is_empty() || walk.is_directory(at)? {
@@ -110,6 +113,12 @@ impl Walk {
             self.ahead = self.step()?;
         }
         Ok(self.ahead.is_some())
+    }
+
+    /// How many files were passed since the last time whose names are not UTF-8. A directory with
+    /// such a name is not looked into.
+    pub fn take_not_utf8(&mut self) -> u64 {
+        std::mem::take(&mut self.not_utf8)
     }
 
     fn step(&mut self) -> Result<Option<Found>, WalkError> {
@@ -142,25 +151,33 @@ impl Walk {
 
     /// Reads a directory and makes it the walk's last level. `name_prefix` restricts its names.
     fn enter(&mut self, at: String, name_prefix: &str) -> Result<(), WalkError> {
-        let mut names = Vec::new();
+        let (mut names, mut not_utf8) = (Vec::new(), 0);
         self.read(&at, |kind, mut name| {
             if kind == Kind::Directory {
-                name.push('/');
+                name.push("/");
             }
-            if name.starts_with(name_prefix) && self.may_hold(kind, &at, &name) {
-                names.push(name);
+            let bytes = name.as_bytes();
+            if bytes.starts_with(name_prefix.as_bytes()) && self.may_hold(kind, &at, bytes) {
+                match name.into_string() {
+                    Ok(name) => names.push(name),
+                    Err(name) => {
+                        self.odd_names.warn(&self.root.join(&at), &name);
+                        not_utf8 += u64::from(kind == Kind::File);
+                    }
+                }
             }
             true
         })?;
+        self.not_utf8 += not_utf8;
         names.sort_unstable();
         self.levels.push(Level { at, names: names.into_iter() });
         Ok(())
     }
 
     /// Whether an entry, or for a directory something in it, lies after the start.
-    fn may_hold(&self, kind: Kind, at: &str, name: &str) -> bool {
+    fn may_hold(&self, kind: Kind, at: &str, name: &[u8]) -> bool {
         let Some(after) = &self.after else { return true };
-        let key = [at.as_bytes(), name.as_bytes()].concat();
+        let key = [at.as_bytes(), name].concat();
         key.as_slice() > after.as_bytes()
             || (kind == Kind::Directory && !self.by_folder && after.as_bytes().starts_with(&key))
     }
@@ -171,6 +188,7 @@ impl Walk {
         let mut found = false;
         while let (false, Some(at)) = (found, open.pop()) {
             self.read(&at, |kind, name| {
+                let Ok(name) = name.into_string() else { return true };
                 found = kind == Kind::File;
                 if kind == Kind::Directory {
                     open.push(format!("{at}{name}/"));
@@ -183,7 +201,7 @@ impl Walk {
 
     /// Gives each file and directory of `at` to `take`, in no order, until it returns `false`. A
     /// directory that is no longer there has no entries.
-    fn read(&self, at: &str, mut take: impl FnMut(Kind, String) -> bool) -> Result<(), WalkError> {
+    fn read(&self, at: &str, mut take: impl FnMut(Kind, OsString) -> bool) -> Result<(), WalkError> {
         let path = self.root.join(at);
         let Some(entries) = present(fs::read_dir(&path), || path.clone())? else { return Ok(()) };
         for entry in entries {
@@ -192,13 +210,8 @@ impl Walk {
                 Some(kind @ (Kind::File | Kind::Directory)) => kind,
                 Some(Kind::Nothing) | None => continue,
             };
-            match entry.file_name().into_string() {
-                Ok(name) => {
-                    if !take(kind, name) {
-                        break;
-                    }
-                }
-                Err(name) => self.odd_names.warn(&path, &name),
+            if !take(kind, entry.file_name()) {
+                break;
             }
         }
         Ok(())

@@ -40,6 +40,15 @@ fn object(records: &[u32]) -> String {
     format!("{{\"Records\":[{}]}}", records.join(","))
 }
 
+/// A configuration of one source; `settings` are lines of its table.
+fn configuration(settings: &str) -> Config {
+    let text = format!(
+        "state_dir = \"/s\"\n[sink]\ntype = \"stdout\"\n[[source]]\nname = \"main\"\nlog_type = \"cloudtrail\"\n\
+         bucket = \"acme\"\nprefix = \"a/{{YYYY}}/{{mm}}/{{dd}}\"\n{settings}\n"
+    );
+    config::parse(PathBuf::from("/c.toml"), &text).expect("a good configuration")
+}
+
 /// A source with one bucket, swept as often as a test likes.
 struct Rig {
     bench: Bench,
@@ -47,14 +56,12 @@ struct Rig {
     faulty: FaultyBucket<MemoryBucket>,
     config: Config,
     now: DateTime<Utc>,
+    /// Ends sweeps; collecting goes on.
+    stop: CancellationToken,
 }
 
 impl Rig {
     fn new(body: &str, extra: &str) -> Self {
-        let text = format!(
-            "state_dir = \"/s\"\n[sink]\ntype = \"stdout\"\n[[source]]\nname = \"main\"\nlog_type = \"cloudtrail\"\n\
-             bucket = \"acme\"\nprefix = \"a/{{YYYY}}/{{mm}}/{{dd}}\"\nfile_pattern = '.*'\n{extra}\n"
-        );
         let now: DateTime<Utc> = "2024-03-10T12:00:00Z".parse().expect("an instant");
         let memory = MemoryBucket::new("acme");
         memory.put(KEY, body.to_owned(), now);
@@ -62,12 +69,19 @@ impl Rig {
             bench: Bench::new(settings()),
             faulty: FaultyBucket::new(memory.clone(), "acme"),
             memory,
-            config: config::parse(PathBuf::from("/c.toml"), &text).expect("a good configuration"),
+            config: configuration(&format!("file_pattern = '.*'\n{extra}")),
             now,
+            stop: CancellationToken::new(),
         }
     }
 
+    /// Changes the settings of the source.
+    fn configure(&mut self, settings: &str) {
+        self.config = configuration(settings);
+    }
+
     async fn sweep(&self) -> SourceReport {
+        self.memory.set_clock(Some(self.now));
         let bucket: Arc<dyn Bucket> = Arc::new(self.faulty.clone());
         let limits = Arc::new(SweepLimits::new(&self.config.limits));
         let context = SweepContext {
@@ -80,7 +94,7 @@ impl Rig {
             close_spread: Duration::ZERO,
             keep_history: self.config.history,
             state_dir: PathBuf::from("/nowhere"),
-            stop: CancellationToken::new(),
+            stop: self.stop.clone(),
             mode: Mode::Collect(self.bench.handle.clone()),
         };
         let committer = self.bench.handle.clone();
@@ -253,6 +267,88 @@ async fn attempts_do_not_count_while_the_source_is_unreachable() {
         assert_eq!(rig.sweep().await.unreachable.len(), 1);
         assert_eq!(rig.stored(), (None, Some(("object".into(), 1)), None));
     }
+}
+
+/// The keys of four objects that are refused, beside one that is read.
+const REFUSED: [&str; 4] = ["a/2024/03/10/p", "a/2024/03/10/q", "a/2024/03/10/r", "a/2024/03/10/s"];
+
+/// A source of which four objects are refused; and one of which all are.
+#[tokio::test(start_paused = true)]
+async fn refused_objects_of_a_readable_source_are_quarantined_though_nothing_is_new() {
+    for all in [false, true] {
+        let rig = Rig::new(&object(&[1]), "max_attempts = 3");
+        for key in REFUSED {
+            rig.memory.put(key, object(&[1]), rig.now);
+        }
+        rig.faulty.on_get(
+            When::Matches(Box::new(move |_, key| all || REFUSED.contains(&key))),
+            Fault::Fail(Class::Object),
+        );
+        let first = rig.sweep().await;
+        assert_eq!((first.objects.collected, first.objects.failed), if all { (0, 5) } else { (1, 4) });
+        let mut quarantined = 0;
+        for _ in 0..6 {
+            let report = rig.sweep().await;
+            quarantined += report.objects.quarantined;
+            assert_eq!(report.unreachable.is_empty(), !all, "{report:?}");
+        }
+        assert_eq!(quarantined, if all { 0 } else { 4 }, "nothing is new, all refused: {all}");
+    }
+}
+
+/// What was read before tells nothing of a source that is closed to us since.
+#[tokio::test(start_paused = true)]
+async fn objects_that_come_once_all_are_refused_are_not_quarantined() {
+    let rig = Rig::new(&object(&[1]), "max_attempts = 3");
+    assert_eq!(rig.sweep().await.objects.collected, 1);
+    for key in REFUSED {
+        rig.memory.put(key, object(&[1]), rig.now);
+    }
+    rig.faulty.on_get(When::Always, Fault::Fail(Class::Object));
+    for _ in 0..6 {
+        assert_eq!(rig.sweep().await.objects.quarantined, 0);
+    }
+    rig.faulty.heal();
+    assert_eq!(rig.sweep().await.objects.collected, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_while_a_key_is_listed_again_is_no_failure() {
+    let mut rig = Rig::new(&object(&[1]), "");
+    let (memory, stop, now) = (rig.memory.clone(), rig.stop.clone(), rig.now);
+    let overwrite_and_stop = Fault::before(move || {
+        memory.put(KEY, object(&[7]), now);
+        stop.cancel();
+    });
+    rig.faulty.on_get(When::Nth(1), overwrite_and_stop);
+    let report = rig.sweep().await;
+    assert_eq!((report.objects.failed, report.objects.skipped.get("stopped")), (0, Some(&1)), "{report:?}");
+    assert_eq!(rig.stored(), (None, None, None), "nothing is kept by name");
+    rig.stop = CancellationToken::new();
+    assert_eq!((rig.sweep().await.objects.collected, rig.delivered().as_str()), (1, "{\"n\":7}"));
+}
+
+/// An object in flight that the configuration no longer takes is asked for in no sweep.
+#[tokio::test(start_paused = true)]
+async fn what_was_begun_and_is_no_longer_taken_costs_nothing() {
+    let body = object(&[1, 2]);
+    let mut rig = Rig::new(&body, "");
+    let first = (body.find('}').expect("a record") + 2) as u64;
+    rig.faulty
+        .on_get(When::Nth(1), Fault::CutBody(first))
+        .on_get(When::Nth(2), Fault::Fail(Class::Unreachable));
+    rig.sweep().await;
+    assert_eq!(rig.delivered(), "{\"n\":1}");
+    rig.faulty.heal();
+    rig.configure("file_pattern = '.*[.]gz'");
+    for _ in 0..2 {
+        rig.memory.forget_requests();
+        rig.sweep().await;
+        assert_eq!((rig.memory.counts().list(), rig.memory.counts().get()), (1, 0));
+    }
+    rig.configure("file_pattern = '.*'");
+    rig.sweep().await;
+    assert_eq!(rig.delivered(), "{\"n\":1}{\"n\":2}", "taken again, it goes on where it was");
 }
 
 /// The ledger's entry of the key: outcome and records.

@@ -1,5 +1,8 @@
 //! What requests carry, and what answers make of the connection.
 
+use std::sync::Arc;
+
+use s3sweep::bucket::metered::Metered;
 use s3sweep::bucket::{Bucket as _, GetRequest, ListRequest};
 use s3sweep::config::{Access, IpVersion};
 use s3sweep::failure::Class;
@@ -40,11 +43,11 @@ async fn the_region_of_the_bucket_is_followed_unless_one_is_set() {
     })
     .await;
     let open_region = Access { region: None, ..access(&store.url()) };
-    let bucket = open(&open_region).await.unwrap();
+    let bucket = Metered::new(open(&open_region).await.unwrap(), Arc::default());
     for _ in 0..2 {
         bucket.list(&ListRequest { page_size: 1, ..ListRequest::default() }).await.expect("followed");
     }
-    assert_eq!(store.asked().len(), 3, "asked elsewhere once");
+    assert_eq!((store.asked().len(), bucket.counts().list()), (3, 3), "asked elsewhere once, and counted");
     let error = list(&access(&store.url())).await.expect_err("the region is set, and wrong");
     assert_eq!(error.class, Class::Unreachable);
     assert!(error.message.contains("the bucket lies in region eu-central-1"), "{error}");
