@@ -37,6 +37,8 @@ mod recheck;
 mod recipes;
 mod records_docs;
 mod restart;
+mod schema;
+mod shells;
 mod state;
 mod timezone;
 mod vpcflow;
