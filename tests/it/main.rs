@@ -16,6 +16,7 @@ mod config;
 mod control;
 mod cost;
 mod delivery_docs;
+mod deploy;
 mod disk_faults;
 mod end_to_end;
 mod faults;

@@ -238,7 +238,7 @@ fn examples() -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files: Vec<PathBuf> =
         ["README.md", "prefix-patterns.md", "src/cli/init.toml"].map(|name| root.join(name)).to_vec();
-    let mut folders = vec![root.join("docs")];
+    let mut folders = vec![root.join("docs"), root.join("deploy")];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -250,7 +250,7 @@ fn examples() -> Vec<(String, String)> {
         let name = path.strip_prefix(root).unwrap().display().to_string();
         let text = || std::fs::read_to_string(&path).unwrap();
         match path.extension().and_then(|ending| ending.to_str()) {
-            Some("toml") => examples.push((name, text().replace("CHANGE_ME", "us-east-1"))),
+            Some("toml") => examples.push((name, crate::deploy::filled_in(&text()))),
             Some("md") => {
                 let text = text();
                 let blocks = text.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
