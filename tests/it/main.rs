@@ -25,6 +25,7 @@ mod fixtures;
 #[path = "../../fuzz/checks/mod.rs"]
 mod fuzz_checks;
 mod interflow_names;
+mod links;
 mod model;
 mod needs;
 mod operate_docs;
