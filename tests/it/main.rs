@@ -13,6 +13,8 @@ mod check;
 mod cli;
 mod codec;
 mod config;
+#[cfg(feature = "parquet")]
+mod configuration_page;
 mod control;
 mod cost;
 mod delivery_docs;
