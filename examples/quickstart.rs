@@ -1,4 +1,4 @@
-//! The whole collector at work, without an AWS account: `cargo run --release --example quickstart`.
+//! The whole collector at work, without an AWS account: `cargo run --example quickstart`.
 //!
 //! An S3 server inside this process holds the CloudTrail files of `fixtures/`, each from the time
 //! that `fixtures/manifest.json` tells. Three sweeps collect them as `s3sweep once` does from

@@ -1,15 +1,20 @@
-//! `config`: the effective configuration.
+//! `config`: the effective configuration, and the schema of what can be configured.
 
 use super::exit::Exit;
 use super::output::{Output, OutputArgs, print_lines};
-use crate::config::Config;
+use crate::config::{self, Config};
 
-/// Show the effective configuration
+/// Show the effective configuration, or what can be configured
 ///
-/// All files and `[defaults]` merged, every default filled in, prefix patterns completed, secrets
+/// `show`: all files and `[defaults]` merged, every default filled in, prefix patterns completed, secrets
 /// as `[secret]`. What it prints is a configuration again.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_long_help = "Example:\n  s3sweep config show -c /etc/s3sweep.d --source prod-cloudtrail")]
+#[command(after_long_help = "Examples:
+  s3sweep config show -c /etc/s3sweep.d --source prod-cloudtrail
+  s3sweep config schema > s3sweep.schema.json
+
+An editor with Taplo uses the schema for a file that begins with
+  #:schema ./s3sweep.schema.json")]
 pub struct ConfigArgs {
     /// What to do.
     #[command(subcommand)]
@@ -21,7 +26,7 @@ pub struct ConfigArgs {
 pub enum ConfigCommand {
     /// Print the effective configuration as TOML, or as JSON with --output json
     Show(OutputArgs),
-    /// Print the JSON schema of the configuration (not there yet)
+    /// Print the JSON schema of the configuration, with which editors complete and check it
     Schema,
 }
 
@@ -39,6 +44,9 @@ pub(super) fn config(
             print_lines([text.trim_end()])?;
             Ok(Exit::Success)
         }
-        ConfigCommand::Schema => Err(super::not_yet("config schema")),
+        ConfigCommand::Schema => {
+            print_lines([serde_json::to_string_pretty(&config::schema())?])?;
+            Ok(Exit::Success)
+        }
     }
 }

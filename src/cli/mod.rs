@@ -31,7 +31,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, Config};
-use exit::{Exit, Stopped};
+use exit::Exit;
 use logging::LogFormat;
 pub use output::note;
 
@@ -131,7 +131,7 @@ pub async fn execute(cli: &Cli) -> anyhow::Result<Exit> {
         Command::Init(args) => init::init(args, || load(global)),
         Command::Config(args) => config_show::config(args, || load(global)),
         Command::Secret(args) => secret::secret(args),
-        Command::Completions(args) => completions::completions(args),
+        Command::Completions(args) => completions::completions(*args),
         Command::Man(args) => man::man(args),
     }
 }
@@ -150,11 +150,6 @@ fn load_quietly(global: &Global) -> anyhow::Result<Config> {
     let mut config = config::load(&global.config)?;
     config.select(&global.source)?;
     Ok(config)
-}
-
-/// The answer of a command that this version only knows by name.
-fn not_yet(command: &str) -> anyhow::Error {
-    Stopped { exit: Exit::Usage, message: format!("`{command}` is not there yet in this version") }.into()
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use regex::Regex;
 use toml::Spanned;
 
 use super::error::{Problem, hint};
+use super::forms::Typed;
 use super::raw::{RawCondition, RawRule, RawSource, Set};
 use super::table::Table;
 use super::tree::element_path;
@@ -17,7 +18,7 @@ const TESTS: &str = "`equals`, `one_of`, `prefix`, `regex`, `cidr` or `exists`";
 /// Checks the rules of one source; the first problem is returned.
 pub(super) fn check_filter(table: &Table, raw: &RawSource, log_type: LogType) -> Result<Filter, Problem> {
     let mut names = Vec::new();
-    let mut rules = |list: &str, raw: &Set<Vec<Spanned<RawRule>>>| {
+    let mut rules = |list: &str, raw: &Set<Vec<Typed<RawRule>>>| {
         let raw = raw.iter().flat_map(|rules| rules.get_ref().iter().enumerate());
         raw.map(|(number, raw)| check_rule(table, list, number, raw, log_type, &mut names))
             .collect::<Result<Vec<_>, _>>()

@@ -1,326 +1,375 @@
 //! What was typed: every setting there is, each optional, each with its place.
 //!
-//! The structs are the one list of settings; [`super::names`] reads the names from them.
+//! The structs are the one list of settings: [`super::names`] reads the names from them, and
+//! [`super::schema`] the schema, from which docs/configuration.md is written. A setting's doc
+//! comment is what users read there. Tests hold defaults, words and bounds against what the code
+//! does with them.
 
-use std::fmt;
+use schemars::JsonSchema;
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
-use toml::Spanned;
+use super::forms::{DurationText, Typed};
+pub(super) use super::forms::{RawScalar, RawSecret, RawSize, RawStart, RawTexts};
+use crate::encode::ENCODINGS;
+use crate::encode::cef::{DOMAIN_KEYS, Outcome};
+use crate::record::LogType;
+use crate::record::waf::SECRET_HEADERS;
 
 /// A setting that may be missing.
-pub(super) type Set<T> = Option<Spanned<T>>;
+pub(super) type Set<T> = Option<Typed<T>>;
 
 /// All files together, `[defaults]` already merged into the sources.
-#[derive(Debug, serde::Deserialize)]
+#[derive(Debug, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(title = "s3sweep.toml", description = "The configuration of s3sweep.")]
 pub(super) struct RawConfig {
+    /// Where s3sweep keeps what is settled. One process owns it. Required.
     pub state_dir: Set<String>,
+    /// How long the ledgers of closed prefixes are kept; longer than the longest `recheck`.
+    #[schemars(with = "Option<DurationText>", extend("default" = "400D", "x-minimum" = "1D"))]
     pub history: Set<String>,
+    /// Over how long the closings of many leaves are spread.
+    #[schemars(with = "Option<DurationText>", extend("default" = "30M", "x-minimum" = "0M"))]
     pub close_spread: Set<String>,
+    /// The name of this instance in the state; a state of another name needs `--adopt-state`. The host
+    /// name if not set.
     pub instance: Set<String>,
+    /// The age identity that opens encrypted secrets; `$S3SWEEP_IDENTITY_FILE` if not set.
     pub identity_file: Set<String>,
+    /// Where records go. Required.
     pub sink: Set<RawSink>,
+    /// Bounds of memory, requests and time.
     pub limits: Set<RawLimits>,
+    /// What is collected. At least one.
     #[serde(default)]
-    pub source: Vec<Spanned<RawSource>>,
+    pub source: Vec<Typed<RawSource>>,
 }
 
-/// `[sink]`.
-#[derive(Debug, serde::Deserialize)]
+/// Where records go, and in which form.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Sink")]
 pub(super) struct RawSink {
+    /// Segments in a folder, or standard output.
     #[serde(rename = "type")]
+    #[schemars(extend("default" = "file", "enum" = ["file", "stdout"]))]
     pub sink_type: Set<String>,
+    /// The folder of the segments. Required unless `type` is "stdout".
     pub path: Set<String>,
+    /// The form of the records: Interflow-style JSON, ArcSight's CEF, or the original record.
+    #[schemars(extend("default" = ENCODINGS[0].word, "enum" = encoders()))]
     pub encoder: Set<String>,
+    /// With the encoder "cef": the key of Device Domain.
+    #[schemars(extend("default" = DOMAIN_KEYS[0], "enum" = DOMAIN_KEYS))]
     pub device_domain_key: Set<String>,
+    /// With the encoder "cef": Event Outcome is the error code, or just Success or Failure.
+    #[schemars(extend("default" = Outcome::ErrorCode.word(), "enum" = Outcome::ALL.map(Outcome::word)))]
     pub event_outcome: Set<String>,
+    /// A segment of this size is finished.
+    #[schemars(extend("default" = "256MiB", "minimum" = 1_u64 << 10, "maximum" = 1_u64 << 40))]
     pub rotate_size: Set<RawSize>,
+    /// A segment of this age is finished.
+    #[schemars(with = "Option<DurationText>", extend("default" = "1M", "x-minimum" = "1S"))]
     pub rotate_every: Set<String>,
+    /// How a finished segment is compressed.
+    #[schemars(extend("default" = "none", "enum" = ["none", "gzip", "zstd"]))]
     pub compression: Set<String>,
+    /// Finished segments of this age are deleted. If not set, they are the reader's to delete.
+    #[schemars(with = "Option<DurationText>", extend("x-minimum" = "1M"))]
     pub keep_age: Set<String>,
+    /// The oldest finished segments beyond this total are deleted. If not set, none are.
+    #[schemars(extend("minimum" = 1_u64 << 20, "maximum" = 1_u64 << 50))]
     pub keep_size: Set<RawSize>,
+    /// With less free space than this, the sink counts as down.
+    #[schemars(extend("default" = "256MiB", "minimum" = 0, "maximum" = 1_u64 << 50))]
     pub min_free: Set<RawSize>,
+    /// `once` gives up, with exit code 5, when the sink has been down this long.
+    #[schemars(with = "Option<DurationText>", extend("default" = "5M", "x-minimum" = "1S"))]
     pub sink_timeout: Set<String>,
+    /// The file for malformed records; `dead-letter.ndjson` in `state_dir` if not set.
     pub dead_letter_path: Set<String>,
 }
 
-/// `[limits]`.
-#[derive(Debug, Default, serde::Deserialize)]
+/// The words of `encoder`.
+fn encoders() -> Vec<&'static str> {
+    ENCODINGS.iter().map(|encoding| encoding.word).collect()
+}
+
+/// Bounds of memory, requests and time.
+#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Limits")]
 pub(super) struct RawLimits {
+    /// LIST requests under way at once.
+    #[schemars(extend("default" = 8, "minimum" = 1, "maximum" = 1_000))]
     pub list_concurrency: Set<u64>,
+    /// GET requests under way at once.
+    #[schemars(extend("default" = 16, "minimum" = 1, "maximum" = 1_000))]
     pub get_concurrency: Set<u64>,
+    /// Bytes of encoded records held in memory, over all objects.
+    #[schemars(extend("default" = "16MiB", "minimum" = 64_u64 << 10, "maximum" = 64_u64 << 30))]
     pub buffer_bytes: Set<RawSize>,
+    /// A longer record goes to the dead-letter file.
+    #[schemars(extend("default" = "16MiB", "minimum" = 1_u64 << 10, "maximum" = 1_u64 << 30))]
     pub max_record_bytes: Set<RawSize>,
+    /// An object that is larger, inflated, is quarantined.
+    #[schemars(extend("default" = "16GiB", "minimum" = 1_u64 << 10, "maximum" = 1_u64 << 50))]
     pub max_object_bytes: Set<RawSize>,
+    /// An object that inflates to more than this many times its size is quarantined.
+    #[schemars(extend("default" = 1_000, "minimum" = 2, "maximum" = 1_000_000))]
     pub max_inflate_ratio: Set<u64>,
+    /// Pages of one Parquet object held in memory at once; an object that needs more is quarantined.
+    #[schemars(extend("default" = "128MiB", "minimum" = 64_u64 << 10, "maximum" = 64_u64 << 30))]
     pub max_page_bytes: Set<RawSize>,
+    /// The age at which a commit is due.
+    #[schemars(with = "Option<DurationText>", extend("default" = "1S", "x-minimum" = "1S"))]
     pub commit_every: Set<String>,
+    /// The bytes at which a commit is due.
+    #[schemars(extend("default" = "8MiB", "minimum" = 64_u64 << 10, "maximum" = 4_u64 << 30))]
     pub commit_bytes: Set<RawSize>,
+    /// The state operations at which a commit is due, one or more for each settled object.
+    #[schemars(extend("default" = 120, "minimum" = 1, "maximum" = 120))]
     pub commit_operations: Set<u64>,
+    /// The longest wait for a connection, TLS included.
+    #[schemars(with = "Option<DurationText>", extend("default" = "5S", "x-minimum" = "1S"))]
     pub connect_timeout: Set<String>,
+    /// The longest wait for an answer to begin.
+    #[schemars(with = "Option<DurationText>", extend("default" = "30S", "x-minimum" = "1S"))]
     pub first_byte_timeout: Set<String>,
+    /// After this long without a byte, a body is fetched on with another GET.
+    #[schemars(with = "Option<DurationText>", extend("default" = "30S", "x-minimum" = "1S"))]
     pub stall_timeout: Set<String>,
+    /// The longest time for one object in one sweep; the next sweep goes on from there.
+    #[schemars(with = "Option<DurationText>", extend("default" = "1H", "x-minimum" = "1S"))]
     pub object_timeout: Set<String>,
+    /// The most GETs for one object in one sweep.
+    #[schemars(extend("default" = 4, "minimum" = 1, "maximum" = 100))]
     pub get_attempts: Set<u64>,
 }
 
-/// `[[source]]`, and `[defaults]` but for the name.
-#[derive(Debug, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RawSource {
-    pub name: Set<String>,
-    pub enabled: Set<bool>,
-    pub description: Set<String>,
-    pub log_type: Set<String>,
-    pub bucket: Set<String>,
-    pub prefix: Set<String>,
-    pub file_pattern: Set<String>,
-    pub file_type: Set<String>,
-    pub recurrence: Set<String>,
-    pub start: Set<RawStart>,
-    pub lateness: Set<String>,
-    pub recheck: Set<Vec<Spanned<String>>>,
-    pub discover_every: Set<String>,
-    pub reconcile_every: Set<String>,
-    pub timezone: Set<String>,
-    pub key_order: Set<String>,
-    pub on_overwrite: Set<String>,
-    pub max_attempts: Set<u64>,
-    pub eps_throttle: Set<u64>,
-    pub vendor_object: Set<String>,
-    pub free_form: Set<String>,
-    pub keep_nodata: Set<bool>,
-    pub mask_headers: Set<Vec<Spanned<String>>>,
-    pub timestamp_field: Set<String>,
-    pub tenantid: Set<String>,
-    pub tenant_name: Set<String>,
-    pub list_page_size: Set<u64>,
-    pub region: Set<String>,
-    pub endpoint_url: Set<String>,
-    pub allow_http: Set<bool>,
-    pub path_style: Set<bool>,
-    pub use_fips: Set<bool>,
-    pub dual_stack: Set<bool>,
-    pub requester_pays: Set<bool>,
-    pub expected_bucket_owner: Set<String>,
-    pub ca_bundle: Set<String>,
-    pub ip_version: Set<String>,
-    pub credentials: Set<RawCredentials>,
-    pub proxy: Set<RawProxy>,
-    pub include: Set<Vec<Spanned<RawRule>>>,
-    pub exclude: Set<Vec<Spanned<RawRule>>>,
+/// The words of `file_type` that this build knows.
+fn file_types() -> &'static [&'static str] {
+    let all = &["auto", "gzip", "text", "parquet"];
+    if cfg!(feature = "parquet") { all } else { &all[..3] }
 }
 
-/// `[[source.include]]` and `[[source.exclude]]`: a condition of its own, more of them, or both.
-#[derive(Debug, serde::Deserialize)]
+/// One input: a bucket, a prefix pattern, a log type.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RawRule {
+#[schemars(rename = "Source")]
+pub(super) struct RawSource {
+    /// Its identity: 1 to 100 letters, digits, `-`, `_` or `.`. Required.
+    #[schemars(extend("pattern" = r"^[A-Za-z0-9._-]{1,100}$"))]
     pub name: Set<String>,
-    pub field: Set<String>,
-    pub equals: Set<RawScalar>,
-    pub one_of: Set<Vec<RawScalar>>,
+    /// Whether it is swept.
+    #[schemars(extend("default" = true))]
+    pub enabled: Set<bool>,
+    /// A note for people.
+    #[schemars(extend("default" = ""))]
+    pub description: Set<String>,
+    /// What its objects hold. Required.
+    #[schemars(extend("enum" = LogType::ALL.map(LogType::word)))]
+    pub log_type: Set<String>,
+    /// The name of the bucket or the ARN of an access point; or a directory, `file:///PATH`. Required.
+    pub bucket: Set<String>,
+    /// The prefix pattern, with date variables and wildcards (prefix-patterns.md). Required.
     pub prefix: Set<String>,
+    /// A regular expression that an object's whole key must match. Each log type has its own default.
+    pub file_pattern: Set<String>,
+    /// How an object is packed: told by its first bytes, or always the same.
+    #[schemars(extend("default" = "auto", "enum" = file_types()))]
+    pub file_type: Set<String>,
+    /// How often the source is swept: whole minutes.
+    #[schemars(with = "Option<DurationText>", extend("default" = "5M", "x-minimum" = "1M"))]
+    pub recurrence: Set<String>,
+    /// How far back the first sweep goes: a duration, a date, an instant, or "all".
+    #[schemars(extend("default" = "1D"))]
+    pub start: Set<RawStart>,
+    /// How long after its time a prefix stays open for late files.
+    #[schemars(with = "Option<DurationText>", extend("default" = "1H", "x-minimum" = "0M"))]
+    pub lateness: Set<String>,
+    /// The ages at which a closed prefix is listed once more. An empty list: never.
+    #[schemars(with = "Option<Vec<DurationText>>", extend("default" = ["1D", "7D", "30D"], "x-minimum" = "1M"))]
+    pub recheck: Set<Vec<Typed<String>>>,
+    /// How long known leaves are trusted before wildcards are looked up again. "0M": each sweep looks.
+    #[schemars(with = "Option<DurationText>", extend("default" = "15M", "x-minimum" = "0M"))]
+    pub discover_every: Set<String>,
+    /// How often an open-ended prefix with `key_order = "time"` is listed in full.
+    #[schemars(with = "Option<DurationText>", extend("default" = "1D", "x-minimum" = "1M"))]
+    pub reconcile_every: Set<String>,
+    /// The time zone of the dates in `prefix`.
+    #[schemars(extend("default" = "UTC"))]
+    pub timezone: Set<String>,
+    /// Whether keys rise with time, so that listing can start after a floor. "time" for CloudTrail's
+    /// layout if not set, else "none".
+    #[schemars(extend("enum" = ["time", "none"]))]
+    pub key_order: Set<String>,
+    /// What happens to an object that changed after it was collected: it is counted with a warning, or
+    /// collected as a new one.
+    #[schemars(extend("default" = "ignore", "enum" = ["ignore", "collect"]))]
+    pub on_overwrite: Set<String>,
+    /// The sweeps after which an object that cannot be read is quarantined.
+    #[schemars(extend("default" = 5, "minimum" = 1, "maximum" = 1_000_000))]
+    pub max_attempts: Set<u64>,
+    /// Records per second; 0 is no limit, and the only value that this version takes.
+    #[schemars(extend("default" = 0, "minimum" = 0, "maximum" = 0))]
+    pub eps_throttle: Set<u64>,
+    /// The name of the object that holds the original record, in Interflow.
+    #[schemars(extend("default" = "aws", "pattern" = "^[A-Za-z0-9_-]+$"))]
+    pub vendor_object: Set<String>,
+    /// Objects whose fields AWS does not define: as they are, or as strings of JSON.
+    #[schemars(extend("default" = "object", "enum" = ["object", "string"]))]
+    pub free_form: Set<String>,
+    /// Log type "vpcflow": keeps rows without data (log-status NODATA and SKIPDATA).
+    #[schemars(extend("default" = false))]
+    pub keep_nodata: Set<bool>,
+    /// Log type "waf": request headers whose values are replaced by `REDACTED`.
+    #[schemars(extend("default" = SECRET_HEADERS))]
+    pub mask_headers: Set<Vec<Typed<String>>>,
+    /// Log type "jsonl": the field with a record's time, as a dotted path. If not set, a record has the
+    /// time at which it is written.
+    pub timestamp_field: Set<String>,
+    /// Written into every record as `tenantid`.
+    pub tenantid: Set<String>,
+    /// Written into every record as `tenant_name`.
+    pub tenant_name: Set<String>,
+    /// Keys asked for with one LIST request.
+    #[schemars(extend("default" = 1_000, "minimum" = 1, "maximum" = 1_000))]
+    pub list_page_size: Set<u64>,
+    /// The region to ask first. If not set: AWS_REGION, the profile, the instance; then the bucket's own
+    /// region is followed.
+    #[schemars(extend("pattern" = "^[A-Za-z0-9-]+$"))]
+    pub region: Set<String>,
+    /// The address of another S3 store than AWS.
+    #[schemars(extend("pattern" = "^https?://"))]
+    pub endpoint_url: Set<String>,
+    /// Allows `http://` to another machine.
+    #[schemars(extend("default" = false))]
+    pub allow_http: Set<bool>,
+    /// Writes the bucket's name into the path, not the host name.
+    #[schemars(extend("default" = false))]
+    pub path_style: Set<bool>,
+    /// Uses the FIPS endpoints of S3 and STS.
+    #[schemars(extend("default" = false))]
+    pub use_fips: Set<bool>,
+    /// Uses endpoints that have IPv6 addresses too.
+    #[schemars(extend("default" = false))]
+    pub dual_stack: Set<bool>,
+    /// Pays for the requests in place of the bucket's owner.
+    #[schemars(extend("default" = false))]
+    pub requester_pays: Set<bool>,
+    /// Refuses a bucket of any other account than this one.
+    #[schemars(extend("pattern" = "^[0-9]{12}$"))]
+    pub expected_bucket_owner: Set<String>,
+    /// Certificates to trust beside the system's, PEM or DER, a file or a folder; `$AWS_CA_BUNDLE` if not
+    /// set.
+    pub ca_bundle: Set<String>,
+    /// Which addresses are used; "6" needs `dual_stack` on AWS.
+    #[schemars(extend("default" = "auto", "enum" = ["auto", "4", "6"]))]
+    pub ip_version: Set<String>,
+    /// Who asks. If not set: environment, shared AWS files, web identity, container or instance, the first
+    /// that has credentials.
+    pub credentials: Set<RawCredentials>,
+    /// The way out. If not set: HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY.
+    pub proxy: Set<RawProxy>,
+    /// Keeps only records that match one of these rules.
+    pub include: Set<Vec<Typed<RawRule>>>,
+    /// Leaves out records that match one of these rules.
+    pub exclude: Set<Vec<Typed<RawRule>>>,
+}
+
+/// A rule over the fields of a record: a condition of its own, several under `all`, or both.
+#[derive(Debug, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Rule", extend("required" = ["name"]))]
+pub(super) struct RawRule {
+    /// The name under which reports count it. Required.
+    #[schemars(extend("pattern" = r"^[A-Za-z0-9._-]+$"))]
+    pub name: Set<String>,
+    /// The field, as a dotted path (docs/records.md).
+    pub field: Set<String>,
+    /// The value it has.
+    pub equals: Set<RawScalar>,
+    /// The values it may have.
+    #[schemars(length(min = 1))]
+    pub one_of: Set<Vec<RawScalar>>,
+    /// What it begins with.
+    pub prefix: Set<String>,
+    /// A regular expression that matches somewhere in it.
     pub regex: Set<String>,
+    /// A network it lies in, or a list of them.
     pub cidr: Set<RawTexts>,
+    /// Whether the record has the field.
     pub exists: Set<bool>,
-    pub all: Set<Vec<Spanned<RawCondition>>>,
+    /// More conditions, all of which must hold.
+    pub all: Set<Vec<Typed<RawCondition>>>,
 }
 
 /// One condition of a rule: a field and exactly one test.
-#[derive(Debug, Default, serde::Deserialize)]
+#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Condition", extend("required" = ["field"], "minProperties" = 2, "maxProperties" = 2))]
 pub(super) struct RawCondition {
+    /// The field, as a dotted path (docs/records.md). Required.
     pub field: Set<String>,
+    /// The value it has.
     pub equals: Set<RawScalar>,
+    /// The values it may have.
+    #[schemars(length(min = 1))]
     pub one_of: Set<Vec<RawScalar>>,
+    /// What it begins with.
     pub prefix: Set<String>,
+    /// A regular expression that matches somewhere in it.
     pub regex: Set<String>,
+    /// A network it lies in, or a list of them.
     pub cidr: Set<RawTexts>,
+    /// Whether the record has the field.
     pub exists: Set<bool>,
 }
 
-/// A text, number or boolean, as the text it is compared by.
-#[derive(Clone, Debug)]
-pub(super) struct RawScalar(pub String);
-
-impl<'de> Deserialize<'de> for RawScalar {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match toml::Value::deserialize(deserializer)? {
-            toml::Value::String(text) => Ok(RawScalar(text)),
-            toml::Value::Integer(number) => Ok(RawScalar(number.to_string())),
-            toml::Value::Boolean(word) => Ok(RawScalar(word.to_string())),
-            other => Err(de::Error::custom(format!(
-                "expected a text, a whole number, true or false, not {}",
-                other.type_str()
-            ))),
-        }
-    }
-}
-
-/// A text, or a list of texts.
-#[derive(Clone, Debug)]
-pub(super) struct RawTexts(pub Vec<String>);
-
-impl<'de> Deserialize<'de> for RawTexts {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match toml::Value::deserialize(deserializer)? {
-            toml::Value::String(text) => Ok(RawTexts(vec![text])),
-            other => other
-                .try_into()
-                .map(RawTexts)
-                .map_err(|_| de::Error::custom("expected a text or a list of texts")),
-        }
-    }
-}
-
-/// `[source.credentials]`.
-#[derive(Debug, Default, serde::Deserialize)]
+/// Who asks S3: an access key, a profile or a token, and roles that are assumed with it.
+#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Credentials")]
 pub(super) struct RawCredentials {
+    /// The id of an access key.
     pub access_key_id: Set<String>,
+    /// The secret of the access key.
     pub secret_access_key: Set<RawSecret>,
+    /// The session token of a temporary access key.
     pub session_token: Set<RawSecret>,
+    /// A profile of the shared AWS files.
     pub profile: Set<String>,
+    /// A file with an OIDC token, with which the first role is assumed.
     pub web_identity_token_file: Set<String>,
+    /// The ARN of a role to assume, or a list in which each role assumes the next.
     pub role_arn: Set<RawTexts>,
+    /// The session's name in the accounts' CloudTrail.
+    #[schemars(extend("default" = "s3sweep", "pattern" = r"^[A-Za-z0-9_+=,.@-]{2,64}$"))]
     pub role_session_name: Set<String>,
+    /// How long a session lasts; at most 12H, and 1H where a role assumes another. If not set, AWS decides.
+    #[schemars(with = "Option<DurationText>", extend("x-minimum" = "15M"))]
     pub role_duration: Set<String>,
+    /// The external id that the last role asks for.
     pub external_id: Set<RawSecret>,
+    /// The address of another STS, such as an interface endpoint.
+    #[schemars(extend("pattern" = "^https?://"))]
     pub sts_endpoint_url: Set<String>,
 }
 
-/// `[source.proxy]`.
-#[derive(Debug, Default, serde::Deserialize)]
+/// An HTTP proxy, asked with CONNECT.
+#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Proxy", extend("required" = ["url"]))]
 pub(super) struct RawProxy {
+    /// Its address; a user and password in it make it a secret. Required.
     pub url: Set<RawSecret>,
+    /// The user, for Basic; needs `password`.
     pub user: Set<String>,
+    /// The password, for Basic; needs `user`.
     pub password: Set<RawSecret>,
+    /// Hosts, domains (`.example.org`) and networks that are asked directly.
     pub no_proxy: Set<RawTexts>,
     /// Refused: NTLM.
+    #[schemars(skip)]
     pub domain: Set<String>,
-}
-
-/// A size: text with a unit, or a plain number of bytes.
-#[derive(Clone, Debug)]
-pub(super) enum RawSize {
-    Text(String),
-    Bytes(u64),
-}
-
-impl<'de> Deserialize<'de> for RawSize {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct SizeVisitor;
-        impl Visitor<'_> for SizeVisitor {
-            type Value = RawSize;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a size such as \"256MiB\" or a number of bytes")
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<RawSize, E> {
-                Ok(RawSize::Text(text.to_owned()))
-            }
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<RawSize, E> {
-                u64::try_from(number)
-                    .map(RawSize::Bytes)
-                    .map_err(|_| E::invalid_value(de::Unexpected::Signed(number), &self))
-            }
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<RawSize, E> {
-                Ok(RawSize::Bytes(number))
-            }
-        }
-        deserializer.deserialize_any(SizeVisitor)
-    }
-}
-
-/// A start: text, or a date or instant without quotes as TOML has them.
-#[derive(Clone, Debug)]
-pub(super) struct RawStart(pub String);
-
-impl<'de> Deserialize<'de> for RawStart {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match toml::Value::deserialize(deserializer)? {
-            toml::Value::String(text) => Ok(RawStart(text)),
-            toml::Value::Datetime(instant) => Ok(RawStart(instant.to_string())),
-            other => Err(de::Error::custom(format!(
-                "expected a duration such as \"1D\", a date, an instant or \"all\", not {}",
-                other.type_str()
-            ))),
-        }
-    }
-}
-
-/// Where a secret comes from. `Debug` does not show it, and no message of this type quotes what
-/// was typed.
-#[derive(Clone)]
-pub(super) enum RawSecret {
-    /// The secret itself.
-    Text(String),
-    /// The name of an environment variable.
-    Env(String),
-    /// The path of a file.
-    File(String),
-    /// Armoured age text.
-    Age(String),
-    /// The path of a file of armoured age text.
-    AgeFile(String),
-}
-
-impl fmt::Debug for RawSecret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[secret]")
-    }
-}
-
-const SECRET_FORMS: &str = "expected a text in quotes, { env = \"NAME\" }, { file = \"PATH\" }, { age = \"TEXT\" } or { age_file = \"PATH\" }";
-
-impl<'de> Deserialize<'de> for RawSecret {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct SecretVisitor;
-        impl<'de> Visitor<'de> for SecretVisitor {
-            type Value = RawSecret;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text in quotes, { env = \"NAME\" }, { file = \"PATH\" }, { age = \"TEXT\" } or { age_file = \"PATH\" }")
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<RawSecret, E> {
-                Ok(RawSecret::Text(text.to_owned()))
-            }
-            // the visitor's own messages would quote the value
-            fn visit_bool<E: de::Error>(self, _: bool) -> Result<RawSecret, E> {
-                Err(E::custom(SECRET_FORMS))
-            }
-            fn visit_i64<E: de::Error>(self, _: i64) -> Result<RawSecret, E> {
-                Err(E::custom(SECRET_FORMS))
-            }
-            fn visit_u64<E: de::Error>(self, _: u64) -> Result<RawSecret, E> {
-                Err(E::custom(SECRET_FORMS))
-            }
-            fn visit_i128<E: de::Error>(self, _: i128) -> Result<RawSecret, E> {
-                Err(E::custom(SECRET_FORMS))
-            }
-            fn visit_u128<E: de::Error>(self, _: u128) -> Result<RawSecret, E> {
-                Err(E::custom(SECRET_FORMS))
-            }
-            fn visit_f64<E: de::Error>(self, _: f64) -> Result<RawSecret, E> {
-                Err(E::custom(SECRET_FORMS))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawSecret, A::Error> {
-                let wrong = || de::Error::custom(SECRET_FORMS);
-                let key = map.next_key::<String>().map_err(|_| wrong())?.ok_or_else(wrong)?;
-                let value = map.next_value::<String>().map_err(|_| wrong())?;
-                if map.next_key::<String>().map_err(|_| wrong())?.is_some() {
-                    return Err(wrong());
-                }
-                match key.as_str() {
-                    "env" => Ok(RawSecret::Env(value)),
-                    "file" => Ok(RawSecret::File(value)),
-                    "age" => Ok(RawSecret::Age(value)),
-                    "age_file" => Ok(RawSecret::AgeFile(value)),
-                    _ => Err(wrong()),
-                }
-            }
-        }
-        deserializer.deserialize_any(SecretVisitor)
-    }
 }

@@ -17,6 +17,7 @@ use toml::Spanned;
 use super::environment;
 use super::error::Problem;
 use super::files::{SECRET_LIMIT, read_bounded};
+use super::forms::Typed;
 use super::raw::{RawConfig, RawSecret, RawSource, Set};
 use super::texts::Texts;
 use super::tree::source_label;
@@ -134,14 +135,14 @@ fn identities(path: &Path) -> Result<Vec<Identity>, SecretError> {
 }
 
 /// The settings that hold secrets, with the table each stands in.
-fn secrets(source: &mut RawSource) -> Vec<(&'static str, &mut Spanned<RawSecret>)> {
+fn secrets(source: &mut RawSource) -> Vec<(&'static str, &mut Typed<RawSecret>)> {
     let mut found: Vec<(&'static str, &mut Set<RawSecret>)> = Vec::new();
-    if let Some(credentials) = source.credentials.as_mut().map(Spanned::get_mut) {
+    if let Some(credentials) = source.credentials.as_mut().map(|typed| typed.get_mut()) {
         found.push(("credentials.secret_access_key", &mut credentials.secret_access_key));
         found.push(("credentials.session_token", &mut credentials.session_token));
         found.push(("credentials.external_id", &mut credentials.external_id));
     }
-    if let Some(proxy) = source.proxy.as_mut().map(Spanned::get_mut) {
+    if let Some(proxy) = source.proxy.as_mut().map(|typed| typed.get_mut()) {
         found.push(("proxy.url", &mut proxy.url));
         found.push(("proxy.password", &mut proxy.password));
     }
@@ -151,7 +152,7 @@ fn secrets(source: &mut RawSource) -> Vec<(&'static str, &mut Spanned<RawSecret>
 /// Opens every encrypted secret: afterwards there are only text, variables and files. Returns
 /// what to say about files with secrets that others can read.
 pub(super) fn open_secrets(raw: &mut RawConfig, texts: &Texts) -> Result<Vec<String>, Vec<Problem>> {
-    let mut keys = Keys::new(raw.identity_file.as_ref(), texts);
+    let mut keys = Keys::new(raw.identity_file.as_deref(), texts);
     let (mut problems, mut files) = (Vec::new(), Vec::new());
     for (number, source) in raw.source.iter_mut().enumerate() {
         let name = source.get_ref().name.as_ref().map(|name| name.get_ref().clone());

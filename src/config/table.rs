@@ -48,7 +48,7 @@ impl Table {
         value: &'v Set<T>,
         example: &str,
     ) -> Result<&'v Spanned<T>, Problem> {
-        value.as_ref().ok_or_else(|| {
+        value.as_deref().ok_or_else(|| {
             let reason = format!("is missing; write for example: {key} = {example}");
             Problem::new(self.at.clone(), self.setting(key), reason)
         })

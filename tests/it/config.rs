@@ -835,16 +835,15 @@ fn no_message_quotes_a_secret() {
 
 #[test]
 fn the_examples_of_the_readme_load() {
-    let readme = include_str!("../../README.md");
-    let examples: Vec<&str> = readme
-        .split("```toml\n")
-        .skip(1)
-        .map(|rest| rest.split("```").next().expect("split gives at least one part"))
-        .collect();
-    assert!(!examples.is_empty(), "the README shows a configuration");
-    for example in examples {
-        let config = good(example);
-        assert_eq!(config.warnings, [] as [&str; 0], "{example}");
+    for page in [include_str!("../../README.md"), include_str!("../../docs/access.md")] {
+        let blocks = page.split("```toml\n").skip(1);
+        let examples: Vec<&str> =
+            blocks.map(|rest| rest.split("```").next().expect("split gives at least one part")).collect();
+        assert!(!examples.is_empty(), "the page shows a configuration");
+        for example in examples {
+            let config = good(example);
+            assert_eq!(config.warnings, [] as [&str; 0], "{example}");
+        }
     }
 }
 

@@ -17,12 +17,30 @@ pub enum Need {
     Python,
     /// The CEF parser for Python.
     Cefp,
+    /// `zsh`.
+    Zsh,
+    /// `fish`.
+    Fish,
+    /// `mandoc`.
+    Mandoc,
+    /// `jsonschema` for Python.
+    JsonSchema,
     /// Real objects beside the tree.
     RealObjects,
 }
 
 impl Need {
-    const ALL: [Need; 5] = [Need::Strace, Need::Mount, Need::Python, Need::Cefp, Need::RealObjects];
+    const ALL: [Need; 9] = [
+        Need::Strace,
+        Need::Mount,
+        Need::Python,
+        Need::Cefp,
+        Need::Zsh,
+        Need::Fish,
+        Need::Mandoc,
+        Need::JsonSchema,
+        Need::RealObjects,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -30,6 +48,10 @@ impl Need {
             Need::Mount => "mount",
             Need::Python => "python",
             Need::Cefp => "cefp",
+            Need::Zsh => "zsh",
+            Need::Fish => "fish",
+            Need::Mandoc => "mandoc",
+            Need::JsonSchema => "jsonschema",
             Need::RealObjects => "real-objects",
         }
     }
