@@ -435,7 +435,8 @@ async fn what_a_rebuild_stored_is_what_the_state_held() {
     let open = || DiskState::open(&site.state(), "collector", false).unwrap();
     let stored = |state: &dyn State| {
         let mut source = state.source("main").unwrap().unwrap();
-        (source.discovered_at, source.last_sweep, source.sweeps) = (None, None, 0);
+        (source.discovered_at, source.last_sweep) = (None, None);
+        (source.sweeps, source.readable_in) = (0, None);
         let leaves = state.leaves(source.key(), None, 99).unwrap();
         (source, leaves, state.sink().unwrap(), state.dead_letter().unwrap(), state.history().unwrap())
     };
