@@ -74,8 +74,8 @@ impl Audit {
 }
 
 /// Audits a source: what is found is told as it comes, an [`Estimate`] before the first LIST. The
-/// context's mode is [`Mode::Compare`], its state an overlay. Not to be run beside a sweep of the
-/// same source: what that has in flight would be told as open or missing.
+/// context's mode is [`Compare`](super::Mode::Compare), its state an overlay. Not to be run beside a
+/// sweep of the same source: what that has in flight would be told as open or missing.
 ///
 /// A leaf that cannot be listed stands in [`Audited::unreachable`]; an error means that the state
 /// cannot be read, a stop, or that nobody takes what is told.

@@ -45,6 +45,7 @@ const BESIDE: &[(&str, &str)] = &[
 pub struct Group {
     /// As `[source.proxy]`; those that have the same settings together.
     pub titles: Vec<String>,
+    #[cfg_attr(not(feature = "parquet"), expect(dead_code, reason = "only the page of settings has it"))]
     pub description: String,
     pub settings: Vec<(String, Value)>,
 }
