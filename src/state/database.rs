@@ -179,10 +179,17 @@ impl Database {
     pub(super) fn rewrite(&mut self) -> Result<(), StateError> {
         let files = self.files()?;
         let keys = files.all().map(|pair| pair.map(|(key, _)| key));
-        build(&self.dir, keys, files.all())?;
+        let built = build(&self.dir, keys, files.all()).and_then(|()| {
+            swap::complete(&self.dir)
+                .map_err(|source| io(format!("complete a new database in {}", self.dir.display()), source))
+        });
+        if built.is_err() {
+            // the room it takes may be what is missing; the next attempt and the next start remove it too
+            let _ = swap::clear_unfinished(&self.dir);
+        }
+        built?;
         self.files = None;
         await_release(&swap::live(&self.dir))
-            .and_then(|()| swap::complete(&self.dir))
             .and_then(|()| swap::exchange(&self.dir))
             .map_err(|source| io(format!("exchange the database in {}", self.dir.display()), source))?;
         self.files = Some(Files::open(&swap::live(&self.dir))?);
@@ -335,6 +342,8 @@ pub(super) fn build(
     keys: impl Iterator<Item = Result<Vec<u8>, StateError>>,
     pairs: impl Iterator<Item = Result<Pair, StateError>>,
 ) -> Result<(), StateError> {
+    let cleared = swap::clear_unfinished(dir);
+    cleared.map_err(|source| io(format!("remove what is left in {}", dir.display()), source))?;
     let files = Files::open(&swap::building(dir))?;
     let shape = keys.map(|key| Ok((key?, Some(Vec::new()))));
     let values = pairs.map(|pair| pair.map(|(key, value)| (key, Some(value))));

@@ -148,6 +148,48 @@ fn a_rewriting_that_a_crash_cut_short_loses_nothing() {
     }
 }
 
+/// What an earlier attempt left is no part of a new database: it holds what was deleted since.
+#[test]
+fn a_rewriting_takes_nothing_from_one_that_failed() {
+    for left in ["sled.building", "sled.new"] {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let dir = folder.path();
+        let state = DiskState::open(dir, "collector", false).expect("opened");
+        state.apply(&Batch((0..100).map(|at| entry(format!("{at}"))).collect())).expect("applied");
+        build(dir, std::iter::empty(), pairs(&state).into_iter().map(Ok)).expect("built");
+        if left == "sled.new" {
+            swap::complete(dir).expect("complete");
+        }
+        let gone = (0..90).map(|at| Change::DeleteEntry(SOURCE, format!("{at}")));
+        state.apply(&Batch(gone.collect())).expect("applied");
+        let before = pairs(&state);
+        state.database_mut().rewrite().expect("written anew");
+        assert!(pairs(&state) == before, "{left}");
+        drop(state);
+        assert_eq!(std::fs::read_dir(dir).expect("listed").count(), 3, "{left}: lock, sidecar, database");
+        assert!(pairs(&DiskState::open(dir, "collector", false).expect("opened")) == before, "{left}");
+    }
+}
+
+/// A rewriting that fails leaves the database open and nothing beside it.
+#[test]
+fn a_rewriting_that_fails_costs_nothing() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let dir = folder.path();
+    let state = DiskState::open(dir, "collector", false).expect("opened");
+    state.apply(&Batch((0..100).map(|at| entry(format!("{at}"))).collect())).expect("applied");
+    let before = pairs(&state);
+    // a file where the new database is to be
+    std::fs::write(dir.join("sled.new"), "in the way").expect("written");
+    let error = state.database_mut().rewrite().expect_err("no room");
+    assert!(matches!(error, StateError::Io { .. }), "{error}");
+    assert!(state.database().is_open() && pairs(&state) == before);
+    assert!(!dir.join("sled.building").exists());
+    std::fs::remove_file(dir.join("sled.new")).expect("removed");
+    state.database_mut().rewrite().expect("written anew");
+    assert!(pairs(&state) == before);
+}
+
 /// Puts pairs into the database behind the state's back.
 fn plain(dir: &Path, pairs: Vec<Operation>) {
     let database = Database::open(dir).expect("opened");

@@ -108,8 +108,12 @@ pub enum HistoryError {
         /// Its version.
         found: u32,
     },
-    /// A frame is not what was written.
-    #[error("the history file {} is damaged in the frame at byte {offset}: {what}", .path.display())]
+    /// A frame is not what was written. Exit code 4.
+    #[error(
+        "the history file {} is damaged in the frame at byte {offset} ({what}); restore it from a backup, \
+         or run once with --rebuild-state to go on with what is whole before it",
+        .path.display()
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -323,9 +327,12 @@ pub fn is_since(file: &str, day: NaiveDate) -> bool {
     day_of(file).is_some_and(|closed| closed >= day)
 }
 
-/// Begins to read the frame at `offset` of a history file.
+/// Begins to read the frame at `offset` of a history file. It was read to its end before: its
+/// checksum comes last, and damage may show as other keys until then.
 pub fn read(state_dir: &Path, file: &str, offset: u64) -> Result<Frame, HistoryError> {
-    Frame::begin(folder_in(state_dir).join(file), offset)
+    let path = folder_in(state_dir).join(file);
+    Frame::begin(path.clone(), offset)?.next_offset()?;
+    Frame::begin(path, offset)
 }
 
 /// All frames of a history file, first to last, up to the byte `length`: for a rebuild of the

@@ -112,17 +112,17 @@ fn whole_length(dir: &Path, file: &str, length: u64, mut each: impl FnMut(Frame)
     }
 }
 
-/// What mends a history that is shorter than was committed: lengths up to which it is whole.
+/// What mends a history that is damaged or shorter than was committed: lengths up to which it is
+/// whole. Reads all of it.
 pub fn mend_history(dir: &Path, committed: &[(String, u64)]) -> Result<Vec<Change>, StateError> {
     let found = history::list(dir).map_err(failed)?;
     let mut changes = Vec::new();
     for (file, committed) in committed {
-        let length = found.get(file).copied().unwrap_or(0);
-        if length < *committed {
-            changes.push(match whole_length(dir, file, length, drop)? {
-                0 => Change::DeleteHistory(file.clone()),
-                whole => Change::PutHistory(file.clone(), whole),
-            });
+        let length = found.get(file).copied().unwrap_or(0).min(*committed);
+        match whole_length(dir, file, length, drop)? {
+            whole if whole >= *committed => {}
+            0 => changes.push(Change::DeleteHistory(file.clone())),
+            whole => changes.push(Change::PutHistory(file.clone(), whole)),
         }
     }
     Ok(changes)

@@ -15,6 +15,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::failpoint;
 use crate::sink::durable::{create_folder, sync_folder};
 
 const LIVE: &str = "sled";
@@ -30,6 +31,13 @@ pub fn live(dir: &Path) -> PathBuf {
 /// Where a new one is built.
 pub fn building(dir: &Path) -> PathBuf {
     dir.join(BUILDING)
+}
+
+/// Makes room for a new one: what an earlier attempt left, which was never exchanged, is removed.
+/// It must not be built upon: what was deleted meanwhile would come back.
+pub fn clear_unfinished(dir: &Path) -> io::Result<()> {
+    remove(&building(dir))?;
+    remove(&dir.join(NEW))
 }
 
 /// Finishes or takes back what a crash interrupted; see the table above.
@@ -48,17 +56,23 @@ pub fn recover(dir: &Path) -> io::Result<()> {
 /// The database that was built is whole: makes that durable. Nobody may have it open.
 pub fn complete(dir: &Path) -> io::Result<()> {
     sync_tree(&building(dir))?;
+    failpoint::hit("rewrite-before-complete");
     fs::rename(building(dir), dir.join(NEW))?;
+    failpoint::hit("rewrite-complete");
     sync_folder(dir)
 }
 
 /// Exchanges the databases and removes the old one.
 pub fn exchange(dir: &Path) -> io::Result<()> {
     fs::rename(live(dir), dir.join(OLD))?;
+    failpoint::hit("rewrite-old-moved");
     sync_folder(dir)?;
     fs::rename(dir.join(NEW), live(dir))?;
+    failpoint::hit("rewrite-exchanged");
     sync_folder(dir)?;
-    remove(&dir.join(OLD))
+    remove(&dir.join(OLD))?;
+    failpoint::hit("rewrite-old-removed");
+    Ok(())
 }
 
 /// Moves the database into the folder `aside`, where it stays, and puts the new one in its place.

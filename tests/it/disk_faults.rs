@@ -231,6 +231,53 @@ fn a_damaged_database_is_exit_code_4_until_it_is_restored() {
     assert_completes(&site, &fixture, "restored");
 }
 
+/// When the first recheck of what closed at [`NOW`] is due.
+const RECHECK: &str = "2024-06-02T12:00:00Z";
+
+#[test]
+fn a_damaged_history_is_exit_code_4_until_it_is_restored_or_given_up() {
+    let fixture = small();
+    let site = site(&fixture);
+    assert_completes(&site, &fixture, "the days close");
+    for folder in ["state", "out"] {
+        copy(&site.path(folder), &site.path(&format!("{folder}.kept")));
+    }
+    let history = site.path("state/history/2024-06-01.jsonl.zst");
+    let (whole, before) = (fs::read(&history).unwrap(), site.sink_files());
+    let mut refused = 0;
+    for at in (0..whole.len()).step_by(whole.len() / 24 + 1) {
+        let case = format!("byte {at} of {} flipped", whole.len());
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0xff;
+        fs::write(&history, &bytes).unwrap();
+        let ran = run(&mut site.command(&["once", "-q", "--now", RECHECK]));
+        if ran.code != Some(0) {
+            assert_fails(&ran, STATE, &["2024-06-01.jsonl.zst", "damaged", "--rebuild-state"], &case);
+            assert_eq!(site.sink_files(), before, "{case}: nothing comes again");
+            // given up: what is lost is said, and nothing comes twice for it
+            let ran = run(&mut site.command(&["once", "--now", RECHECK, "--rebuild-state"]));
+            assert_eq!(ran.code, Some(0), "{case}: {}", ran.err);
+            assert!(
+                ran.err.contains("lost bytes") && ran.err.contains("2024-06-01.jsonl.zst"),
+                "{}",
+                ran.err
+            );
+            assert_eq!(fs::read(site.path("state/damaged-1/2024-06-01.jsonl.zst")).unwrap(), bytes, "{case}");
+            refused += 1;
+        }
+        site.assert_exact(&fixture, &case);
+        for folder in ["state", "out"] {
+            fs::remove_dir_all(site.path(folder)).unwrap();
+            copy(&site.path(&format!("{folder}.kept")), &site.path(folder));
+        }
+    }
+    assert!(refused >= 20, "{refused} damaged files refused");
+    let ran = run(&mut site.command(&["once", "-q", "--now", RECHECK]));
+    assert_eq!(ran.code, Some(0), "restored: {}", ran.err);
+    site.assert_exact(&fixture, "restored");
+    site.assert_closed(&fixture, "restored");
+}
+
 #[test]
 fn an_emptied_or_older_database_is_exit_code_4_until_it_is_restored() {
     let fixture = large();
