@@ -343,6 +343,7 @@ fn collector(
             file_type: FileType::Auto,
             decode: DecodeSettings { max_record_bytes: limits.max_record_bytes, keep_nodata: false },
             filter: Default::default(),
+            mask: Default::default(),
             inflate: InflateLimits {
                 max_object_bytes: limits.max_object_bytes,
                 max_ratio: limits.max_inflate_ratio,

@@ -27,6 +27,7 @@ use crate::clock::Clock;
 use crate::commit::{CHUNK, Chunk, CommitError, CommitHandle, ObjectId};
 use crate::decode::inflate::{self, FileType, Form, Inflate, InflateError, InflateLimits};
 use crate::decode::{self, DecodeSettings, Decoder, Step};
+use crate::encode::mask::HeaderMask;
 use crate::encode::{Encoder, Origin};
 use crate::failpoint;
 use crate::failure::{self, Class, Failure};
@@ -57,6 +58,8 @@ pub struct CollectSettings {
     pub decode: DecodeSettings,
     /// Which records go on.
     pub filter: Filter,
+    /// What is hidden of malformed WAF records; the encoder hides it in all others.
+    pub mask: HeaderMask,
     /// Bounds of inflation.
     pub inflate: InflateLimits,
     /// Where an object that is read at any place, as Parquet is, lies meanwhile: a file without
@@ -424,6 +427,10 @@ impl Run<'_> {
                 if at.pass(consumed, resume)? {
                     self.progress.dead_letters += 1;
                     self.work.dead_letters += 1;
+                    let raw = match self.collector.settings.log_type {
+                        LogType::Waf => self.collector.settings.mask.hide_in_broken(raw),
+                        LogType::CloudTrail | LogType::VpcFlow | LogType::Jsonl => raw.into(),
+                    };
                     let letter = DeadLetter {
                         source: &self.collector.settings.source_name,
                         bucket: &self.object.bucket,
@@ -431,7 +438,7 @@ impl Run<'_> {
                         etag: &self.object.etag,
                         record: at.ordinal - 1,
                         reason: &reason,
-                        raw,
+                        raw: &raw,
                         at: self.collector.clock.now(),
                     };
                     self.dead_letters.extend_from_slice(&dead_letter::encode(&letter));

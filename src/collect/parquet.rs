@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use bytes::Bytes;
@@ -76,10 +77,10 @@ impl Run<'_> {
     }
 }
 
-/// A new file without a name.
+/// A new file without a name, for its owner alone.
 fn nameless(folder: &Path) -> io::Result<File> {
     let path = folder.join(format!("spool-{:016x}", fastrand::u64(..)));
-    let file = File::options().read(true).write(true).create_new(true).open(&path)?;
+    let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
     std::fs::remove_file(&path)?;
     Ok(file)
 }

@@ -111,6 +111,7 @@ impl Rig {
                 log_type: LogType::CloudTrail,
                 file_type: FileType::Auto,
                 filter: Filter::default(),
+                mask: Default::default(),
                 decode: DecodeSettings { max_record_bytes: 1 << 20, ..Default::default() },
                 inflate: InflateLimits { max_object_bytes: 1 << 30, max_ratio: 1000 },
                 spool_dir: std::env::temp_dir(),

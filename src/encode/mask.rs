@@ -1,4 +1,8 @@
-//! Hides the values of secret request headers in the original of a WAF record.
+//! Hides the values of secret request headers in WAF records, sound ones and broken ones.
+
+use std::borrow::Cow;
+
+use memchr::memmem;
 
 use crate::record::{Record, json, waf::field, walk};
 
@@ -6,7 +10,7 @@ use crate::record::{Record, json, waf::field, walk};
 const REDACTED: &[u8] = b"\"REDACTED\"";
 
 /// The headers whose values are hidden.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct HeaderMask {
     names: Vec<String>,
 }
@@ -23,7 +27,7 @@ impl HeaderMask {
         let mut copied = 0;
         walk::each_object(record.get(field::HEADERS).unwrap_or_default(), ["name", "value"], |header| {
             if let [Some(name), Some(value)] = header
-                && self.hides(name)
+                && self.hides(json::string_body(name).unwrap_or_default())
             {
                 let start = value.as_ptr() as usize - raw.as_ptr() as usize;
                 json::push_one_line(out, &raw[copied..start]);
@@ -34,8 +38,88 @@ impl HeaderMask {
         json::push_one_line(out, &raw[copied..]);
     }
 
-    fn hides(&self, name: &[u8]) -> bool {
-        let name = json::unescape(json::string_body(name).unwrap_or_default());
+    /// What may be shown of bytes that should be a WAF record and are none. In them nobody can
+    /// tell which value belongs to which header, nor where a value that is cut ends: all are
+    /// hidden, to the end of the header or of the bytes; and bytes that do not begin as a record
+    /// does may begin within a value, so nothing is shown of those.
+    pub fn hide_in_broken<'r>(&self, raw: &'r [u8]) -> Cow<'r, [u8]> {
+        if self.names.is_empty() || raw.is_empty() {
+            return Cow::Borrowed(raw);
+        }
+        if !raw.starts_with(b"{") {
+            return Cow::Borrowed(b"REDACTED");
+        }
+        let (mut shown, mut rest) = (Vec::with_capacity(raw.len()), raw);
+        while let Some(found) = memmem::find(rest, VALUE) {
+            let (before, hidden) = rest.split_at(found + VALUE.len());
+            shown.extend_from_slice(before);
+            shown.push(b':');
+            shown.extend_from_slice(REDACTED);
+            rest = &hidden[header_end(hidden)..];
+        }
+        shown.extend_from_slice(rest);
+        Cow::Owned(shown)
+    }
+
+    /// Whether the value of a header is hidden, by its still escaped name.
+    pub(super) fn hides(&self, name: &[u8]) -> bool {
+        let name = json::unescape(name);
         self.names.iter().any(|hidden| hidden.eq_ignore_ascii_case(name.trim()))
+    }
+}
+
+/// The member of a header that has its value.
+const VALUE: &[u8] = b"\"value\"";
+
+/// Where the object of a header ends, of which the value is at hand: at the first brace after a
+/// quote.
+fn header_end(value: &[u8]) -> usize {
+    let ends = |at: &usize| value[..*at].trim_ascii_end().ends_with(b"\"");
+    memchr::memchr_iter(b'}', value).find(ends).unwrap_or(value.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_value_is_shown_of_broken_records() {
+        let mask = HeaderMask::new(&["Cookie".to_owned()]);
+        for (name, raw, want) in [
+            ("nothing", "", ""),
+            ("no headers", r#"{"a":nope}"#, r#"{"a":nope}"#),
+            (
+                "a bad word behind",
+                r#"{"h":[{"name":"Cookie","value":"s3cret"},{"name":"Host","value":"s3cret"}],"a":nope}"#,
+                r#"{"h":[{"name":"Cookie","value":"REDACTED"},{"name":"Host","value":"REDACTED"}],"a":nope}"#,
+            ),
+            (
+                "cut within the value",
+                r#"{"h":[{"name":"Cookie","value":"s3cr"#,
+                r#"{"h":[{"name":"Cookie","value":"REDACTED""#,
+            ),
+            (
+                "a quote too many",
+                r#"{"h":[{"name":"Cookie","value":"s3"cret" } ],"a":1}"#,
+                r#"{"h":[{"name":"Cookie","value":"REDACTED"} ],"a":1}"#,
+            ),
+            (
+                "braces and commas in it",
+                r#"{"h":[{"name":"Cookie","value":"s3{cret},\"s3cret\""},nope]}"#,
+                r#"{"h":[{"name":"Cookie","value":"REDACTED"},nope]}"#,
+            ),
+            (
+                "the value first, no colon",
+                r#"{"h":[{"value" "s3cret","name":"Cookie"}],}"#,
+                r#"{"h":[{"value":"REDACTED"}],}"#,
+            ),
+            ("a value of lines", "{\"value\":\"s3cret\ns3cret\n", "{\"value\":\"REDACTED\""),
+            ("begun within a value", r#"s3cret"},{"name":"a"}]}"#, "REDACTED"),
+        ] {
+            let shown = mask.hide_in_broken(raw.as_bytes());
+            assert_eq!(String::from_utf8_lossy(&shown), want, "{name}");
+            let all = HeaderMask::default().hide_in_broken(raw.as_bytes()).into_owned();
+            assert_eq!(all, raw.as_bytes(), "{name}: nothing is to be hidden");
+        }
     }
 }

@@ -16,6 +16,7 @@ use crate::config::{self, Config, FileType, FreeForm, Limits, SinkConfig, SinkTy
 use crate::decode::DecodeSettings;
 use crate::decode::inflate::{self, InflateLimits};
 use crate::encode::interflow::InterflowSettings;
+use crate::encode::mask::HeaderMask;
 use crate::encode::{EncodeSettings, Encoder, SettingsError};
 use crate::marker;
 use crate::retry::Backoff;
@@ -81,6 +82,7 @@ pub(super) fn collect_settings(config: &Config, source: &SourceConfig, key: Sour
             FileType::Parquet => inflate::FileType::Parquet,
         },
         filter: source.filter.clone(),
+        mask: HeaderMask::new(&source.mask_headers),
         decode: DecodeSettings { max_record_bytes: limits.max_record_bytes, keep_nodata: source.keep_nodata },
         inflate: InflateLimits {
             max_object_bytes: limits.max_object_bytes,

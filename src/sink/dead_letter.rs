@@ -6,7 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -190,12 +190,13 @@ fn is_at(file: &File, path: &Path) -> bool {
     matches!((held, there), (Ok(held), Ok(there)) if held == there)
 }
 
+/// A new file is for its owner alone: a record that is none may hold anything.
 fn open(path: &Path) -> io::Result<File> {
     let is_new = !path.exists();
     if is_new {
         create_folder(folder_of(path))?;
     }
-    let file = OpenOptions::new().append(true).create(true).open(path)?;
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
     if is_new {
         sync_folder(folder_of(path))?;
     }
@@ -329,6 +330,7 @@ mod tests {
         letters.append(b"second\n").expect("buffered");
         assert_eq!(letters.sync().expect("synced"), 7);
         assert_eq!(read(&path), "second\n");
+        assert_eq!(fs::metadata(&path).expect("there").mode() & 0o777, 0o600, "for its owner alone");
         fs::write(&path, "").expect("cut by the reader");
         letters.append(b"3\n").expect("buffered");
         assert_eq!(letters.sync().expect("synced"), 2);

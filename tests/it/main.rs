@@ -31,6 +31,7 @@ mod fixtures;
 mod fuzz_checks;
 mod gone;
 mod interflow_names;
+mod layouts;
 mod links;
 mod model;
 mod needs;

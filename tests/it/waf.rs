@@ -1,13 +1,16 @@
 //! WAF and other JSON logs, from inflated bytes to Interflow lines: on any JSON and any bytes.
 
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use s3sweep::decode::json_lines::{JsonLinesDecoder, NO_FIELDS, WAF_FIELDS};
 use s3sweep::decode::testing::{Item, for_each_record, split_all, split_in_chunks};
-use s3sweep::encode::Origin;
 use s3sweep::encode::interflow::{InterflowSettings, encoder};
+use s3sweep::encode::{ENCODINGS, EncodeSettings, Origin};
 use s3sweep::record::LogType;
 use s3sweep::record::waf::{PATHS, SECRET_HEADERS};
 
@@ -138,5 +141,87 @@ proptest! {
             }
             before = *end;
         }
+    }
+}
+
+/// One object: a sound record, a broken one, one that is cut, and bytes that begin in no record;
+/// each has secrets.
+const SECRETS: &str = concat!(
+    r#"{"timestamp":1780315200000,"action":"ALLOW","httpRequest":{"clientIp":"192.0.2.1","headers":["#,
+    r#"{"name":"Host","value":"shop.example"},{"name":"COOKIE","value":"session=s3cret"},"#,
+    r#"{"name":"x-Amz-security-TOKEN","value":"s3cret"},{"name":"author\u0069zation","value":"Basic s3cret"},"#,
+    r#"{"value":"a=s3cret; HttpOnly","name":"set-cookie"}],"uri":"/a"}}"#,
+    "\n",
+    r#"{"action":BLOCK,"httpRequest":{"headers":[{"name":"Cookie","value":"s3cret"},{"name":"b","value":"s3cret"}]}}"#,
+    "\n",
+    r#"s3cret"},{"name":"b"}]}}"#,
+    "\n",
+    r#"{"action":"BLOCK","httpRequest":{"headers":[{"name":"Cookie","value":"s3cret"#,
+);
+
+#[test]
+fn no_secret_is_in_any_file() {
+    for encoder in ["interflow", "raw", "cef"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::create_dir_all(path("bucket/waf")).unwrap();
+        std::fs::write(path("bucket/waf/a.log"), SECRETS).unwrap();
+        let written = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_780_315_200);
+        std::fs::File::options()
+            .write(true)
+            .open(path("bucket/waf/a.log"))
+            .unwrap()
+            .set_modified(written)
+            .unwrap();
+        let config = format!(
+            "state_dir = \"state\"\n[sink]\npath = \"out\"\nmin_free = 0\nencoder = \"{encoder}\"\n\
+             dead_letter_path = \"dead.ndjson\"\n[[source]]\nname = \"main\"\nlog_type = \"waf\"\n\
+             bucket = \"file://{}\"\nprefix = \"waf\"\nstart = \"all\"\n",
+            path("bucket").display()
+        );
+        std::fs::write(path("s3sweep.toml"), config).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_s3sweep"));
+        command.args(["once", "-c", "s3sweep.toml", "--report", "report.json", "-vv"]);
+        let ran = command.env_clear().current_dir(folder.path()).output().expect("the binary is built");
+        let shown = String::from_utf8_lossy(&ran.stderr).into_owned();
+        let report: Value = serde_json::from_slice(&std::fs::read(path("report.json")).unwrap()).unwrap();
+        let source = &report["sources"][0];
+        assert_eq!(
+            (&source["records"], &source["dead_letters"]),
+            (&json!(1), &json!(3)),
+            "{encoder}: {report}"
+        );
+        let mut files = vec![path("dead.ndjson"), path("report.json")];
+        files.extend(std::fs::read_dir(path("out")).unwrap().map(|entry| entry.unwrap().path()));
+        assert!(files.len() > 2, "{encoder}: a segment");
+        for file in files {
+            let text = String::from_utf8_lossy(&std::fs::read(&file).unwrap()).into_owned();
+            assert!(!text.contains("s3cret"), "{encoder}, {}: {text}", file.display());
+        }
+        assert!(!shown.contains("s3cret"), "{encoder}: {shown}");
+        let dead = std::fs::read_to_string(path("dead.ndjson")).unwrap();
+        assert_eq!((dead.lines().count(), dead.matches("REDACTED").count()), (3, 4), "{encoder}: {dead}");
+        let mode = std::fs::metadata(path("dead.ndjson")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{encoder}: the dead letters are for their owner alone");
+    }
+}
+
+#[test]
+fn a_hidden_header_has_no_field_of_its_own() {
+    let record = r#"{"httpRequest":{"uri":"/a","scheme":"https","headers":[{"name":"Host","value":"s3cret"},
+        {"name":"user-agent","value":"s3cret"},{"name":"Referer","value":"s3cret"},{"name":"x","value":"shown"}]}}"#;
+    let mask_headers = ["HOST", "User-Agent", "referer"].map(str::to_owned).to_vec();
+    let settings = EncodeSettings {
+        interflow: InterflowSettings { mask_headers, ..Default::default() },
+        ..Default::default()
+    };
+    for encoding in ENCODINGS {
+        let encoder = encoding.encoder(LogType::Waf, &settings).expect("mapped");
+        let mut line = Vec::new();
+        let mut decoder = JsonLinesDecoder::new(&WAF_FIELDS, MAX_RECORD);
+        for_each_record(&mut decoder, record.as_bytes(), |record| encoder.encode(record, &ORIGIN, &mut line))
+            .expect("a record");
+        let line = String::from_utf8(line).expect("UTF-8");
+        assert!(!line.contains("s3cret") && line.contains("/a"), "{encoding:?}: {line}");
     }
 }

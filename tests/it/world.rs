@@ -411,6 +411,7 @@ impl World {
                 log_type: source.log_type,
                 file_type: FileType::Auto,
                 filter: source.filter.clone(),
+                mask: Default::default(),
                 decode: DecodeSettings { max_record_bytes: 1 << 20, ..Default::default() },
                 inflate: InflateLimits { max_object_bytes: 1 << 30, max_ratio: 1000 },
                 spool_dir: std::env::temp_dir(),

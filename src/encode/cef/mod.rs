@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use super::interflow::line::push_number;
 use super::interflow::place_id;
+use super::mask::HeaderMask;
 use super::{EncodeSettings, Encoder, Origin, SettingsError};
 use crate::record::{Field, LogType, Record, json, time};
 use text::{EXTENSION, HEADER, push_said};
@@ -115,6 +116,7 @@ enum Form {
 struct Context<'a> {
     origin: &'a Origin<'a>,
     settings: &'a CefSettings,
+    mask: &'a HeaderMask,
 }
 
 /// Appends header fields, in their order, each cut to its length.
@@ -156,18 +158,21 @@ impl Header<'_> {
 pub struct CefEncoder {
     mapping: &'static Mapping,
     settings: CefSettings,
+    /// What is hidden of WAF records.
+    mask: HeaderMask,
 }
 
 impl CefEncoder {
     /// An encoder with these settings.
-    pub fn new(mapping: &'static Mapping, settings: &CefSettings) -> Self {
-        CefEncoder { mapping, settings: settings.clone() }
+    pub fn new(mapping: &'static Mapping, settings: &CefSettings, mask: HeaderMask) -> Self {
+        CefEncoder { mapping, settings: settings.clone(), mask }
     }
 }
 
 pub(super) fn build(log_type: LogType, settings: &EncodeSettings) -> Result<Arc<dyn Encoder>, SettingsError> {
     let mapping = mapping(log_type).ok_or(SettingsError::NoMapping { encoding: "cef", log_type })?;
-    Ok(Arc::new(CefEncoder::new(mapping, &settings.cef)))
+    let mask = HeaderMask::new(&settings.interflow.mask_headers);
+    Ok(Arc::new(CefEncoder::new(mapping, &settings.cef, mask)))
 }
 
 /// The mapping of a log type; `None` where there is none.
@@ -184,7 +189,7 @@ impl Encoder for CefEncoder {
     fn encode(&self, record: &Record<'_>, origin: &Origin<'_>, out: &mut Vec<u8>) {
         out.extend_from_slice(b"CEF:0|Amazon|");
         (self.mapping.header)(record, &mut Header(out));
-        let context = Context { origin, settings: &self.settings };
+        let context = Context { origin, settings: &self.settings, mask: &self.mask };
         let start = out.len();
         for row in self.mapping.rows {
             let before = out.len();

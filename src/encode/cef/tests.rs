@@ -7,7 +7,7 @@ use crate::decode::testing::for_each_record;
 const ORIGIN: Origin<'_> = Origin { bucket: "b", key: "k", ordinal: 12, write_time: 1_700_000_000_123 };
 
 fn line(settings: &CefSettings, record: &str) -> String {
-    let encoder = CefEncoder::new(&cloudtrail::MAPPING, settings);
+    let encoder = CefEncoder::new(&cloudtrail::MAPPING, settings, HeaderMask::default());
     let mut out = Vec::new();
     let object = format!("{{\"Records\":[{record}]}}");
     let mut decoder = CloudTrailDecoder::new(1 << 20);

@@ -1,5 +1,6 @@
 //! WAF records in CEF. ArcSight's guides have no table for them: the mapping is this project's.
-//! Of the request's headers only host and client are in it, so no secret one is.
+//! Of the request's headers only host and client are in it, and those only where they are not
+//! hidden.
 
 use super::text::push_said;
 use super::{Context, Form, Header, Mapping, Row};
@@ -96,21 +97,21 @@ fn push(body: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(json::unescape(body).as_bytes());
 }
 
-fn host<'a>(record: &Record<'a>) -> Option<&'a [u8]> {
-    text(record, field::HOST).or_else(|| RequestHeaders::of(record).host)
+fn host<'a>(record: &Record<'a>, context: &Context<'_>) -> Option<&'a [u8]> {
+    text(record, field::HOST).or_else(|| RequestHeaders::of(record, context.mask).host)
 }
 
-fn push_url(record: &Record<'_>, _: &Context<'_>, out: &mut Vec<u8>) {
-    let parts = url_parts(record, host(record)).unwrap_or_default();
+fn push_url(record: &Record<'_>, context: &Context<'_>, out: &mut Vec<u8>) {
+    let parts = url_parts(record, host(record, context)).unwrap_or_default();
     parts.iter().for_each(|part| push(part, out));
 }
 
-fn push_host(record: &Record<'_>, _: &Context<'_>, out: &mut Vec<u8>) {
-    push(host(record).unwrap_or_default(), out);
+fn push_host(record: &Record<'_>, context: &Context<'_>, out: &mut Vec<u8>) {
+    push(host(record, context).unwrap_or_default(), out);
 }
 
-fn push_client(record: &Record<'_>, _: &Context<'_>, out: &mut Vec<u8>) {
-    push(RequestHeaders::of(record).user_agent.unwrap_or_default(), out);
+fn push_client(record: &Record<'_>, context: &Context<'_>, out: &mut Vec<u8>) {
+    push(RequestHeaders::of(record, context.mask).user_agent.unwrap_or_default(), out);
 }
 
 /// The names of the labels, with commas between them.

@@ -65,7 +65,7 @@ impl WafEncoder {
 
 impl Encoder for WafEncoder {
     fn encode(&self, record: &Record<'_>, origin: &Origin<'_>, out: &mut Vec<u8>) {
-        let headers = RequestHeaders::of(record);
+        let headers = RequestHeaders::of(record, &self.mask);
         let time = record.get(field::TIMESTAMP).and_then(time::any_epoch_millis);
         self.header.begin(time, origin, out);
         push_client(record, out);
@@ -80,7 +80,8 @@ impl Encoder for WafEncoder {
     }
 }
 
-/// The headers that have a field of their own, still escaped; of several the first.
+/// The headers that have a field of their own and are not hidden, still escaped; of several the
+/// first.
 #[derive(Default)]
 pub(in crate::encode) struct RequestHeaders<'a> {
     pub host: Option<&'a [u8]>,
@@ -89,7 +90,7 @@ pub(in crate::encode) struct RequestHeaders<'a> {
 }
 
 impl<'a> RequestHeaders<'a> {
-    pub(in crate::encode) fn of(record: &Record<'a>) -> Self {
+    pub(in crate::encode) fn of(record: &Record<'a>, mask: &HeaderMask) -> Self {
         let mut headers = RequestHeaders::default();
         let list = record.get(field::HEADERS).unwrap_or_default();
         walk::each_object(list, ["name", "value"], |[name, value]| {
@@ -100,7 +101,9 @@ impl<'a> RequestHeaders<'a> {
                 7 if name.eq_ignore_ascii_case(b"referer") => &mut headers.referer,
                 _ => return,
             };
-            *place = place.or_else(|| value.and_then(json::filled_string));
+            if !mask.hides(name) {
+                *place = place.or_else(|| value.and_then(json::filled_string));
+            }
         });
         headers
     }
