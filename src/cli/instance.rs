@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::service::control::Control;
 use crate::service::socket::protocol::{Because, Request, Response};
 use crate::service::socket::{Client, ClientError, RemoteState};
-use crate::service::{Holding, Instance, Options, Source, signals};
+use crate::service::{Holding, Instance, Options, Roster, Source, signals};
 use crate::state::disk::DiskState;
 use crate::state::memory::MemoryState;
 use crate::state::{State, StateError};
@@ -111,7 +111,8 @@ pub(super) async fn ask_each(config: &Config, requests: Vec<Request>) -> anyhow:
         None => {
             let instance = alone(config, false).await?;
             let sources = sources(config)?;
-            let answers = answers_of(&instance, &sources, requests).await;
+            let roster = Roster::new(config.clone(), sources);
+            let answers = answers_of(&instance, &roster, requests).await;
             instance.close().await?;
             answers
         }
@@ -121,10 +122,10 @@ pub(super) async fn ask_each(config: &Config, requests: Vec<Request>) -> anyhow:
 
 async fn answers_of(
     instance: &Instance,
-    sources: &[Source],
+    roster: &Roster,
     requests: Vec<Request>,
 ) -> Result<Vec<Response>, ClientError> {
-    let (control, mut holding) = (Control { instance, sources }, Holding::default());
+    let (control, mut holding) = (Control { instance, roster }, Holding::default());
     let mut answers = Vec::new();
     for request in requests {
         match control.answer(request, &mut holding).await {

@@ -20,6 +20,7 @@ mod marker;
 mod once;
 mod preview;
 mod quarantine;
+mod reload;
 mod run;
 mod secret;
 mod status;
@@ -118,7 +119,7 @@ pub enum Command {
 pub async fn execute(cli: &Cli) -> anyhow::Result<Exit> {
     let global = &cli.global;
     match &cli.command {
-        Command::Run(args) => run::run(args, load(global)?).await,
+        Command::Run(args) => run::run(args, load(global)?, global).await,
         Command::Once(args) => once::once(args, load(global)?, global.quiet).await,
         Command::Preview(args) => preview::preview(args, load(global)?).await,
         Command::Expand(args) => expand::expand(args),

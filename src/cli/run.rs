@@ -1,16 +1,20 @@
 //! `run`: sweeps on the recurrence until stopped.
 
+use std::convert::Infallible;
 use std::path::Path;
 
+use anyhow::Context as _;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::exit::Exit;
-use super::instance;
+use super::{Global, instance, reload};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::service::control::Control;
+use crate::service::notify::Notifier;
 use crate::service::socket::{ServeLimits, Server};
-use crate::service::{Instance, Options};
+use crate::service::{Instance, Options, Roster, signals};
 
 /// Sweep all sources on their recurrence until stopped
 ///
@@ -18,6 +22,7 @@ use crate::service::{Instance, Options};
 /// and exit with 0; a second signal exits at once, and the next start is still exact. One process
 /// owns the state directory; a second one is refused with exit code 4. Other commands are answered
 /// over the socket `control.sock` in the state directory; paused sources stay so (`sweep pause`).
+/// SIGHUP reads the configuration anew: sources change between sweeps, a mistake changes nothing.
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_long_help = "Example:\n  s3sweep run -c /etc/s3sweep/s3sweep.toml --log-format json")]
 pub struct RunArgs {
@@ -34,8 +39,10 @@ pub struct RunArgs {
     pub rebuild_state: bool,
 }
 
-pub(super) async fn run(args: &RunArgs, config: Config) -> anyhow::Result<Exit> {
+pub(super) async fn run(args: &RunArgs, config: Config, global: &Global) -> anyhow::Result<Exit> {
     let signals = instance::Signals::watch();
+    let hangups = signals::hangups().context("failed to watch for SIGHUP")?;
+    let manager = Notifier::of_environment();
     let sources = instance::sources(&config)?;
     let options = Options {
         clock: std::sync::Arc::new(SystemClock),
@@ -45,24 +52,25 @@ pub(super) async fn run(args: &RunArgs, config: Config) -> anyhow::Result<Exit> 
         stop: signals.stop(),
     };
     let state_dir = config.state_dir.clone();
+    let roster = Roster::new(config.clone(), sources);
     let instance = Instance::open(config, options).await?;
-    info!(sources = sources.len(), "started");
-    let control = Control { instance: &instance, sources: &sources };
+    info!(sources = roster.sources().len(), "started");
+    let control = Control { instance: &instance, roster: &roster };
     let server = listen(&state_dir);
-    let ran = {
-        let serving = async {
-            match &server {
-                Some(server) => server.serve(&control, &signals.stop()).await,
-                None => std::future::pending().await,
-            }
-        };
-        let running = instance.run(&sources);
-        tokio::pin!(serving, running);
+    let stop = signals.stop();
+    let beside = async {
+        manager.ready(roster.sources().len());
         tokio::select! {
-            ran = &mut running => ran,
-            // stopped: the sweeps end as they do
-            () = &mut serving => running.await,
+            () = serve(server.as_ref(), &control, &stop) => manager.stopping(),
+            () = reload::keep_reloading(hangups, global, &roster, &manager) => {}
         }
+        std::future::pending::<Infallible>().await // the sweeps end as they do
+    };
+    let ran = tokio::select! {
+        biased;
+        never = beside => match never {},
+        never = manager.stay_alive() => match never {},
+        ran = instance.run(&roster) => ran,
     };
     drop(server);
     // Why the committer stopped says more than that a sweep could not reach it.
@@ -70,6 +78,14 @@ pub(super) async fn run(args: &RunArgs, config: Config) -> anyhow::Result<Exit> 
     ran?;
     info!("stopped");
     Ok(Exit::Success)
+}
+
+/// Answers over the socket, where there is one, until `stop`.
+async fn serve(server: Option<&Server>, control: &Control<'_>, stop: &CancellationToken) {
+    match server {
+        Some(server) => server.serve(control, stop).await,
+        None => stop.cancelled().await,
+    }
 }
 
 /// Without its socket the daemon goes on; commands then find the state directory locked.

@@ -258,7 +258,7 @@ pub struct SourceConfig {
 }
 
 /// How a bucket is reached.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Access {
     /// Region; found by environment, profile, instance and bucket when not set.
     pub region: Option<String>,
@@ -303,7 +303,7 @@ pub enum IpVersion {
 }
 
 /// Who we are for the bucket.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Credentials {
     /// Environment, shared configuration files, web identity, container, instance: the first that
     /// has any.
@@ -325,7 +325,7 @@ pub enum Credentials {
 }
 
 /// Roles, each taken on with the credentials of the one before.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Roles {
     /// At least one ARN.
     pub arns: Vec<String>,
@@ -339,7 +339,7 @@ pub struct Roles {
 
 /// The proxies of a source. Addresses of this machine and of instance metadata are never asked
 /// through one.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proxy {
     /// Whether the configuration names the proxy, not the environment.
     pub is_configured: bool,

@@ -3,7 +3,10 @@
 //! What is printed is a configuration again: loaded, it means the same, but for secrets, which
 //! stand there as `[secret]`.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::Serialize;
+use serde_json::Value;
 
 use super::model::{
     Access, BucketLocation, Compression, Config, Credentials, FileType, FreeForm, IpVersion, KeyOrder,
@@ -198,6 +201,44 @@ impl Config {
         serde_json::to_string_pretty(&shown(self))
             .expect("structs of text, numbers and tables can be written as JSON")
     }
+}
+
+impl Config {
+    /// The settings, but for those of sources, that mean something else in `other`: by their paths.
+    pub fn settings_apart(&self, other: &Config) -> Vec<String> {
+        let (these, those) = (settings(self), settings(other));
+        let differs = |path: &&String| these.get(*path) != those.get(*path);
+        let paths: BTreeSet<&String> = these.keys().chain(those.keys()).filter(differs).collect();
+        paths.into_iter().cloned().collect()
+    }
+}
+
+impl SourceConfig {
+    /// Whether all settings mean the same, secrets included.
+    pub fn means_the_same(&self, other: &SourceConfig) -> bool {
+        value_of(&shown_source(self)) == value_of(&shown_source(other)) && self.access == other.access
+    }
+}
+
+/// All settings but those of sources, by their paths.
+fn settings(config: &Config) -> BTreeMap<String, Value> {
+    let mut found = BTreeMap::new();
+    let Value::Object(top) = value_of(&Shown { source: Vec::new(), ..shown(config) }) else { return found };
+    for (name, value) in top {
+        match value {
+            Value::Object(table) => {
+                found.extend(table.into_iter().map(|(key, value)| (format!("{name}.{key}"), value)));
+            }
+            value => {
+                found.insert(name, value);
+            }
+        }
+    }
+    found
+}
+
+fn value_of(shown: &impl Serialize) -> Value {
+    serde_json::to_value(shown).expect("structs of text, numbers and tables can be written as JSON")
 }
 
 fn shown(config: &Config) -> Shown {

@@ -2,13 +2,14 @@
 //! finds no daemon asks an instance of its own the same way.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use tracing::info;
 
 use super::socket::protocol::Because;
 use super::socket::protocol::{NotHex, Request, Response, SCAN_PAGE, SweepAction, from_hex, to_hex};
 use super::turn::Holding;
-use super::{Instance, Source};
+use super::{Instance, Roster, Source};
 use crate::commit::CommitError;
 use crate::failure;
 use crate::marker::MarkerError;
@@ -73,7 +74,7 @@ pub struct Control<'i> {
     /// The instance at work.
     pub instance: &'i Instance,
     /// Its sources.
-    pub sources: &'i [Source],
+    pub roster: &'i Roster,
 }
 
 impl Control<'_> {
@@ -95,13 +96,13 @@ impl Control<'_> {
             }
             Request::Hold { sources } => {
                 for name in sources {
-                    holding.hold(self.source(&name)?).await;
+                    holding.hold(&*self.source(&name)?).await;
                 }
                 self.instance.handle.flush().await?;
                 Ok(Response::Done { text: "held".to_owned() })
             }
             Request::Marker { source, leaves, change } => {
-                let source = self.source(&source)?;
+                let source = &*self.source(&source)?;
                 holding.hold(source).await;
                 let changed = self.instance.change_markers(&source.config, &leaves, change).await;
                 holding.release(source);
@@ -111,7 +112,7 @@ impl Control<'_> {
             }
             Request::Quarantine { source, keys, action } => self.mend(&source, keys, &action, holding).await,
             Request::Repair { source, from, to } => {
-                let source = self.source(&source)?;
+                let source = &*self.source(&source)?;
                 holding.hold(source).await;
                 let swept = self.instance.audit_and_repair(source, from, to).await;
                 holding.release(source);
@@ -119,13 +120,12 @@ impl Control<'_> {
                 ended?;
                 Ok(Response::Repaired { waiting: report.waiting, report: Box::new(report) })
             }
-            Request::Sweep { source, action } => self.direct(self.source(&source)?, action, holding).await,
+            Request::Sweep { source, action } => self.direct(&*self.source(&source)?, action, holding).await,
         }
     }
 
-    fn source(&self, name: &str) -> Result<&Source, ControlError> {
-        let found = self.sources.iter().find(|source| source.config.name == name);
-        found.ok_or_else(|| {
+    fn source(&self, name: &str) -> Result<Arc<Source>, ControlError> {
+        self.roster.source(name).ok_or_else(|| {
             ControlError::Usage(format!("no source {name:?} is at work here: not configured, or not enabled"))
         })
     }
@@ -138,15 +138,16 @@ impl Control<'_> {
         action: &Action,
         holding: &mut Holding,
     ) -> Result<Response, ControlError> {
-        let configured = self.instance.config.sources.iter().find(|source| source.name == name);
+        let whole = self.roster.config();
+        let configured = whole.sources.iter().find(|source| source.name == name);
         let config = configured
             .ok_or_else(|| ControlError::Usage(format!("no source {name:?} is configured for what runs")))?;
-        let swept = self.sources.iter().find(|source| source.config.name == name);
-        if let Some(source) = swept {
+        let swept = self.roster.source(name);
+        if let Some(source) = &swept {
             holding.hold(source).await;
         }
         let mended = self.instance.mend(config, keys.as_ref(), action).await;
-        if let Some(source) = swept {
+        if let Some(source) = &swept {
             holding.release(source);
         }
         let objects = mended?;

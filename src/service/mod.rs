@@ -3,13 +3,19 @@
 
 pub mod control;
 mod instance;
+pub mod notify;
 mod read_only;
+mod roster;
 pub mod signals;
 pub mod socket;
 mod source;
 mod turn;
 mod wiring;
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::Instant;
 
 use crate::schedule;
@@ -17,27 +23,57 @@ use crate::sweep::{SweepError, Swept};
 
 pub use instance::{Instance, InstanceError, Options};
 pub use read_only::ReadOnly;
+pub use roster::{Changes, Roster};
 pub use source::Source;
 pub use turn::Holding;
 pub use wiring::{configured, timeouts};
 
 impl Instance {
-    /// Sweeps every source on its recurrence until stopped; the first sweeps begin at once.
-    pub async fn run(&self, sources: &[Source]) -> Result<(), SweepError> {
-        let loops = sources.iter().map(|source| self.keep_sweeping(source));
-        futures_util::future::try_join_all(loops).await.map(|_| ())
+    /// Sweeps every source of the roster on its recurrence until stopped; the first sweeps begin at
+    /// once, and so do those of a source that the roster adds or changes.
+    pub async fn run(&self, roster: &Roster) -> Result<(), SweepError> {
+        let mut news = roster.news();
+        let (mut loops, mut at_work) = (FuturesUnordered::new(), BTreeSet::new());
+        while !self.stop.is_cancelled() {
+            for source in roster.sources() {
+                if at_work.insert(source.config.name.clone()) {
+                    loops.push(self.keep_sweeping(roster, source.config.name.clone()));
+                }
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => {}
+                Some(ended) = loops.next(), if !loops.is_empty() => {
+                    at_work.remove(&ended?);
+                }
+                () = news.wait() => {}
+            }
+        }
+        while let Some(ended) = loops.next().await {
+            ended?;
+        }
+        Ok(())
     }
 
-    async fn keep_sweeping(&self, source: &Source) -> Result<(), SweepError> {
+    /// Sweeps the source of this name while the roster has it; returns the name.
+    async fn keep_sweeping(&self, roster: &Roster, name: String) -> Result<String, SweepError> {
         let first = Instant::now();
         loop {
+            let mut news = roster.news();
+            let Some(source) = roster.source(&name) else { return Ok(name) };
             let began = first.elapsed();
-            self.sweep(source).await.ended?;
-            let wait = schedule::until_next(source.config.recurrence, began, first.elapsed());
-            tokio::select! {
-                () = self.stop.cancelled() => return Ok(()),
-                () = source.turn.called() => {}
-                () = tokio::time::sleep(wait) => {}
+            self.sweep(&source).await.ended?;
+            let due = schedule::until_next(source.config.recurrence, began, first.elapsed());
+            let due = Instant::now() + due;
+            loop {
+                tokio::select! {
+                    () = self.stop.cancelled() => return Ok(name),
+                    () = source.turn.called() => break,
+                    () = tokio::time::sleep_until(due) => break,
+                    () = news.wait() => {}
+                }
+                if !roster.source(&name).is_some_and(|now| Arc::ptr_eq(&now, &source)) {
+                    break;
+                }
             }
         }
     }

@@ -1,8 +1,9 @@
-//! SIGTERM and SIGINT: the first one asks for a clean stop, the second ends the process.
+//! SIGTERM and SIGINT: the first one asks for a clean stop, the second ends the process. SIGHUP asks
+//! a daemon to read its configuration anew.
 
 use std::io;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -28,4 +29,9 @@ pub async fn watch(stop: CancellationToken) -> io::Result<()> {
         );
         stop.cancel();
     }
+}
+
+/// SIGHUPs; from now on they end the process no more.
+pub fn hangups() -> io::Result<Signal> {
+    signal(SignalKind::hangup())
 }

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Source;
 
-/// The turns of one source.
-#[derive(Default)]
+/// The turns of one source; a clone is the same.
+#[derive(Clone, Default)]
 pub(super) struct Turn {
     /// Fair: whoever waits longest is next.
     busy: Arc<tokio::sync::Mutex<()>>,
@@ -66,6 +66,11 @@ impl Turn {
         };
         held.turn = Some(self.busy.clone().lock_owned().await);
         held
+    }
+
+    /// Whether anybody else has it, or holds a turn of it.
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.asked) > 1
     }
 
     /// Asks for a sweep at once.

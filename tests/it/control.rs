@@ -17,7 +17,7 @@ use s3sweep::marker::{MarkerChange, import, try_change};
 use s3sweep::service::control::Control;
 use s3sweep::service::socket::protocol::{Because, Request, Response, SweepAction};
 use s3sweep::service::socket::{Client, ClientError, NAME, RemoteState, ServeLimits, Server};
-use s3sweep::service::{Holding, Instance, InstanceError, Options, Source, configured};
+use s3sweep::service::{Holding, Instance, InstanceError, Options, Roster, Source, configured};
 use s3sweep::state::overlay::OverlayState;
 use s3sweep::state::{SourceRecord, State, StateError};
 use s3sweep::sweep::mend::Action;
@@ -89,7 +89,7 @@ impl Host {
         config::parse(PathBuf::from("host.toml"), &text).unwrap()
     }
 
-    async fn open(&self, now: &str, adopt: bool) -> Result<(Instance, [Source; 1]), InstanceError> {
+    async fn open(&self, now: &str, adopt: bool) -> Result<(Instance, Roster), InstanceError> {
         let config = self.config();
         let source = Source::new(&config.sources[0], &config).unwrap().over(self.trail.bucket.clone());
         let options = Options {
@@ -99,20 +99,21 @@ impl Host {
             give_up: true,
             stop: CancellationToken::new(),
         };
-        Ok((Instance::open(config, options).await?, [source]))
+        let roster = Roster::new(config.clone(), vec![source]);
+        Ok((Instance::open(config, options).await?, roster))
     }
 
     async fn sweep(&self, now: &str) -> SourceReport {
-        let (instance, sources) = self.open(now, false).await.unwrap();
-        let swept = instance.sweep(&sources[0]).await;
+        let (instance, roster) = self.open(now, false).await.unwrap();
+        let swept = instance.sweep(&roster.sources()[0]).await;
         instance.close().await.unwrap();
         swept.ended.unwrap();
         swept.report
     }
 
     async fn ask(&self, now: &str, request: Request) -> Response {
-        let (instance, sources) = self.open(now, false).await.unwrap();
-        let control = Control { instance: &instance, sources: &sources };
+        let (instance, roster) = self.open(now, false).await.unwrap();
+        let control = Control { instance: &instance, roster: &roster };
         let answer = control.answer(request, &mut Holding::default()).await;
         instance.close().await.unwrap();
         answer
@@ -227,11 +228,12 @@ async fn set_forward_leaves_out_and_backward_collects_again() {
         let set = |to: &str| MarkerChange::Set { closed_through: at(to) };
         // what was collected of the open day goes to the history; what comes is left out
         trail.put("2026-06-04T04:00:00Z");
-        let (instance, sources) = host.open("2026-06-05T00:10:00Z", false).await.unwrap();
+        let (instance, roster) = host.open("2026-06-05T00:10:00Z", false).await.unwrap();
         let over = OverlayState::new(instance.state().clone());
         let change = set("2026-06-05T00:00:00Z");
         let now = at("2026-06-05T00:10:00Z");
-        let source = configured(&sources[0].config);
+        let at_work = roster.source("main").unwrap();
+        let source = configured(&at_work.config);
         let leaves = |skips| try_change(&over, &source, &[], change, skips, now).unwrap();
         assert_eq!((leaves(false), leaves(true)), (0, 2), "{prefix}: it could skip");
         drop(over);
@@ -387,9 +389,9 @@ async fn served<T: Send + 'static>(
     limits: ServeLimits,
     work: impl FnOnce(PathBuf) -> T + Send + 'static,
 ) -> T {
-    let (instance, sources) = host.open("2026-06-04T03:10:00Z", false).await.unwrap();
+    let (instance, roster) = host.open("2026-06-04T03:10:00Z", false).await.unwrap();
     let server = Server::listen(&host.state(), limits).unwrap();
-    let control = Control { instance: &instance, sources: &sources };
+    let control = Control { instance: &instance, roster: &roster };
     let (dir, stop) = (host.state(), CancellationToken::new());
     let working = tokio::task::spawn_blocking(move || work(dir));
     let done = tokio::select! {
@@ -531,11 +533,12 @@ async fn the_file_of_a_dead_daemon_is_replaced_and_a_long_path_is_none() {
 async fn who_holds_a_source_keeps_its_sweeps_waiting() {
     let (trail, host) = four_days(DAYS).await;
     trail.put("2026-06-04T03:05:00Z");
-    let (instance, sources) = host.open("2026-06-04T03:10:00Z", false).await.unwrap();
-    let control = Control { instance: &instance, sources: &sources };
+    let (instance, roster) = host.open("2026-06-04T03:10:00Z", false).await.unwrap();
+    let control = Control { instance: &instance, roster: &roster };
     let mut holding = Holding::default();
     control.answer(Request::Hold { sources: vec!["main".into()] }, &mut holding).await;
-    let mut sweep = Box::pin(instance.sweep(&sources[0]));
+    let source = roster.source("main").unwrap();
+    let mut sweep = Box::pin(instance.sweep(&source));
     assert!(futures_util::poll!(&mut sweep).is_pending());
     // it may change markers itself meanwhile
     let request =
@@ -614,8 +617,8 @@ async fn a_running_daemon_drops_quarantined_objects() {
 async fn who_mends_the_quarantine_waits_for_the_turn() {
     let (_, host) = four_days(DAYS).await;
     damaged(&host).await;
-    let (instance, sources) = host.open("2026-06-04T03:10:00Z", false).await.unwrap();
-    let control = Control { instance: &instance, sources: &sources };
+    let (instance, roster) = host.open("2026-06-04T03:10:00Z", false).await.unwrap();
+    let control = Control { instance: &instance, roster: &roster };
     let (mut other, mut holding) = (Holding::default(), Holding::default());
     control.answer(Request::Hold { sources: vec!["main".into()] }, &mut other).await;
     let retry =
@@ -629,6 +632,6 @@ async fn who_mends_the_quarantine_waits_for_the_turn() {
     let answer = control.answer(retry("mian"), &mut holding).await;
     assert!(matches!(answer, Response::Refused { because: Because::Usage, .. }), "{answer:?}");
     // and gives it back
-    instance.sweep(&sources[0]).await.ended.unwrap();
+    instance.sweep(&roster.sources()[0]).await.ended.unwrap();
     instance.close().await.unwrap();
 }

@@ -45,6 +45,7 @@ mod rebuild;
 mod recheck;
 mod recipes;
 mod records_docs;
+mod reload;
 mod restart;
 mod schema;
 mod shells;
