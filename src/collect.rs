@@ -197,7 +197,7 @@ impl Collector {
             budget: GetBudget::new(self.settings.get_attempts),
             deadline: Instant::now() + self.settings.object_timeout,
             damaged: 0,
-            write_time: 0,
+            origin: Origin::new(&object.bucket, &object.key, &object.etag),
             records: Vec::new(),
             dead_letters: Vec::new(),
         };
@@ -242,8 +242,8 @@ struct Run<'a> {
     deadline: Instant,
     /// GETs that met damage.
     damaged: u32,
-    /// The time of the window, in epoch milliseconds.
-    write_time: i64,
+    /// Of the record at hand; its time of writing is that of the window.
+    origin: Origin,
     records: Vec<u8>,
     dead_letters: Vec<u8>,
 }
@@ -368,7 +368,7 @@ impl Run<'_> {
         let resume = self.progress.clone();
         loop {
             let eof = self.fill(&mut window, inflated).await?;
-            self.write_time = self.collector.clock.now().timestamp_millis();
+            self.origin.write_time = self.collector.clock.now().timestamp_millis();
             failpoint::hit("mid-body");
             loop {
                 match self.step(&mut *decoder, &mut window, &mut at, &resume, eof)? {
@@ -469,16 +469,11 @@ impl Run<'_> {
     fn encode(&mut self, record: &Record<'_>, ordinal: u64) {
         self.progress.delivered += 1;
         self.work.records += 1;
-        let origin = Origin {
-            bucket: &self.object.bucket,
-            key: &self.object.key,
-            ordinal,
-            write_time: self.write_time,
-        };
+        self.origin.ordinal = ordinal;
         if self.records.capacity() == 0 {
             self.records = self.collector.committer.buffer();
         }
-        self.collector.encoder.encode(record, &origin, &mut self.records);
+        self.collector.encoder.encode(record, &self.origin, &mut self.records);
     }
 
     async fn hand_over(&mut self) -> Result<(), CommitError> {

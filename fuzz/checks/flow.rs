@@ -43,7 +43,7 @@ pub fn check(data: &[u8]) {
 }
 
 fn check_record(record: &Record<'_>, encoder: &VpcFlowEncoder) {
-    let origin = Origin { bucket: "b", key: "k\"\\\n\u{1}", ordinal: 7, write_time: 1_700_000_000_000 };
+    let origin = Origin::new("b", "k\"\\\n\u{1}", "e").at(7, 1_700_000_000_000);
     let mut line = b"before".to_vec();
     encoder.encode(record, &origin, &mut line);
     let line = line.strip_prefix(b"before").expect("what stood in the buffer stays");

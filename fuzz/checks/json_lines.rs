@@ -82,7 +82,7 @@ fn hidden(mut record: Value) -> Value {
 
 /// The line of a record, without its newline.
 fn encoded(encoder: &dyn Encoder, record: &Record<'_>) -> String {
-    let origin = Origin { bucket: "b", key: "k\"\\\n\u{1}", ordinal: 1, write_time: 1_700_000_000_000 };
+    let origin = Origin::new("b", "k\"\\\n\u{1}", "e").at(1, 1_700_000_000_000);
     let mut line = b"before".to_vec();
     encoder.encode(record, &origin, &mut line);
     let line = line.strip_prefix(b"before").expect("what stood in the buffer stays");

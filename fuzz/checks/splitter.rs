@@ -74,7 +74,7 @@ fn check_record(record: &Record<'_>, [plain, as_strings]: &[CloudTrailEncoder; 2
 
 /// The line of a record, without its newline.
 fn encoded(encoder: &CloudTrailEncoder, record: &Record<'_>, ordinal: u64) -> String {
-    let origin = Origin { bucket: "b", key: "k\"\\\n\u{1}", ordinal, write_time: 1_700_000_000_000 };
+    let origin = Origin::new("b", "k\"\\\n\u{1}", "e").at(ordinal, 1_700_000_000_000);
     let mut line = b"before".to_vec();
     encoder.encode(record, &origin, &mut line);
     let line = line.strip_prefix(b"before").expect("what stood in the buffer stays");

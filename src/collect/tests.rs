@@ -20,8 +20,8 @@ const KEY: &str = "a/k.json.gz";
 struct Numbered;
 
 impl Encoder for Numbered {
-    fn encode(&self, record: &Record<'_>, origin: &Origin<'_>, out: &mut Vec<u8>) {
-        assert_eq!((origin.bucket, origin.key), ("acme", KEY));
+    fn encode(&self, record: &Record<'_>, origin: &Origin, out: &mut Vec<u8>) {
+        assert_eq!(origin.members(), format!("\"bucket\":\"acme\",\"key\":\"{KEY}\"").as_bytes());
         out.extend_from_slice(format!("{} ", origin.ordinal).as_bytes());
         out.extend_from_slice(record.raw());
         out.push(b'\n');

@@ -171,8 +171,15 @@ impl Names {
             self.nodes.iter().for_each(|node| taken[slot(node.name.text.as_bytes(), multiplier)] = true);
             taken.iter().filter(|taken| **taken).count()
         };
-        let multipliers = (0..TRIES).map(|number| (2 * number + 1).wrapping_mul(0x9E37_79B1));
-        self.multiplier = multipliers.max_by_key(|multiplier| taken(*multiplier)).unwrap_or(1);
+        let mut best = (0, 1);
+        for multiplier in (0..TRIES).map(|number| (2 * number + 1).wrapping_mul(0x9E37_79B1)) {
+            best = best.max((taken(multiplier), multiplier));
+            // no better one can come
+            if best.0 == self.nodes.len() {
+                break;
+            }
+        }
+        self.multiplier = best.1;
         for (at, node) in (1..=u8::MAX).zip(&mut self.nodes) {
             node.children.spread();
             node.before =

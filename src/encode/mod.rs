@@ -4,6 +4,7 @@ pub mod cef;
 mod cloudtrail;
 pub mod interflow;
 pub mod mask;
+mod origin;
 pub mod raw;
 
 use std::fmt;
@@ -12,24 +13,12 @@ use std::sync::Arc;
 use crate::record::{Field, LogType, Record, json};
 use cef::CefSettings;
 use interflow::InterflowSettings;
-
-/// Where a record came from and when it is written.
-#[derive(Clone, Copy, Debug)]
-pub struct Origin<'a> {
-    /// Name of the bucket.
-    pub bucket: &'a str,
-    /// Key of the object.
-    pub key: &'a str,
-    /// Ordinal of the record within the object, from 0.
-    pub ordinal: u64,
-    /// Now, in epoch milliseconds.
-    pub write_time: i64,
-}
+pub use origin::Origin;
 
 /// Turns records into lines.
 pub trait Encoder: Send + Sync {
     /// Appends exactly one line for `record` to `out`, ending in the only newline of it.
-    fn encode(&self, record: &Record<'_>, origin: &Origin<'_>, out: &mut Vec<u8>);
+    fn encode(&self, record: &Record<'_>, origin: &Origin, out: &mut Vec<u8>);
 }
 
 /// A text field of a JSON record that says something, still escaped.

@@ -23,7 +23,7 @@ pub(super) fn build(log_type: LogType, settings: &EncodeSettings) -> Result<Arc<
 }
 
 impl Encoder for RawEncoder {
-    fn encode(&self, record: &Record<'_>, _: &Origin<'_>, out: &mut Vec<u8>) {
+    fn encode(&self, record: &Record<'_>, _: &Origin, out: &mut Vec<u8>) {
         match &self.mask {
             Some(mask) => mask.push_one_line(record, out),
             None => json::push_one_line(out, record.raw()),
@@ -34,12 +34,14 @@ impl Encoder for RawEncoder {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
 
     use crate::decode::json_lines::{JsonLinesDecoder, WAF_FIELDS};
     use crate::decode::testing::for_each_record;
 
-    const ORIGIN: Origin<'_> = Origin { bucket: "b", key: "k", ordinal: 0, write_time: 0 };
+    static ORIGIN: LazyLock<Origin> = LazyLock::new(|| Origin::new("b", "k", "e").at(0, 0));
 
     #[test]
     fn one_line_and_else_the_original() {

@@ -4,6 +4,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
@@ -16,7 +17,7 @@ use s3sweep::record::{cloudtrail, waf};
 
 use crate::any_json::{objects, values, write};
 
-const ORIGIN: Origin<'_> = Origin { bucket: "b", key: "k", ordinal: 3, write_time: 1_700_000_000_000 };
+static ORIGIN: LazyLock<Origin> = LazyLock::new(|| Origin::new("b", "k", "e").at(3, 1_700_000_000_000));
 
 fn encoding(word: &str) -> &'static Encoding {
     ENCODINGS.iter().find(|encoding| encoding.word == word).expect("known")

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -17,7 +18,7 @@ use s3sweep::encode::{Encoder, Origin};
 use s3sweep::record::json::each_member;
 use s3sweep::record::vpcflow::NAMES;
 
-const ORIGIN: Origin<'_> = Origin { bucket: "b", key: "k\"ü", ordinal: 3, write_time: 1_700_000_000_000 };
+static ORIGIN: LazyLock<Origin> = LazyLock::new(|| Origin::new("b", "k\"ü", "e").at(3, 1_700_000_000_000));
 
 fn decoder(max_record_bytes: usize) -> VpcFlowDecoder {
     VpcFlowDecoder::new(&DecodeSettings { max_record_bytes, keep_nodata: true })

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
+use std::sync::LazyLock;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -17,7 +18,7 @@ use s3sweep::record::waf::{PATHS, SECRET_HEADERS};
 use super::any_json::{checked_line, objects, values, write};
 
 const MAX_RECORD: usize = 1 << 20;
-const ORIGIN: Origin<'_> = Origin { bucket: "b", key: "k", ordinal: 3, write_time: 1_700_000_000_000 };
+static ORIGIN: LazyLock<Origin> = LazyLock::new(|| Origin::new("b", "k", "e").at(3, 1_700_000_000_000));
 
 /// Encodes all records of an inflated object, and checks what holds for every line.
 fn encode(log_type: LogType, object: &[u8]) -> Vec<Value> {

@@ -4,7 +4,7 @@
 //! that are no addresses, are this project's choice.
 
 use super::text::push_said;
-use super::{Context, Form, Header, Mapping, Outcome, Row, place_id};
+use super::{Context, Form, Header, Mapping, Outcome, Row};
 use crate::encode::cloudtrail::Event;
 use crate::encode::text;
 use crate::record::cloudtrail::field;
@@ -137,6 +137,6 @@ fn push_outcome_of(event: &Event<'_>, form: Outcome, record: &Record<'_>, out: &
 fn push_id(record: &Record<'_>, context: &Context<'_>, out: &mut Vec<u8>) {
     match Event::new(record).id {
         Some(id) => out.extend_from_slice(json::unescape(id).as_bytes()),
-        None => out.extend_from_slice(&place_id(context.origin)),
+        None => out.extend_from_slice(&context.origin.record_id()),
     }
 }

@@ -14,7 +14,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::interflow::line::push_number;
-use super::interflow::place_id;
 use super::mask::HeaderMask;
 use super::{EncodeSettings, Encoder, Origin, SettingsError};
 use crate::record::{Field, LogType, Record, json, time};
@@ -114,7 +113,7 @@ enum Form {
 
 /// What a value may depend on beside the record.
 struct Context<'a> {
-    origin: &'a Origin<'a>,
+    origin: &'a Origin,
     settings: &'a CefSettings,
     mask: &'a HeaderMask,
 }
@@ -186,7 +185,7 @@ pub fn mapping(log_type: LogType) -> Option<&'static Mapping> {
 }
 
 impl Encoder for CefEncoder {
-    fn encode(&self, record: &Record<'_>, origin: &Origin<'_>, out: &mut Vec<u8>) {
+    fn encode(&self, record: &Record<'_>, origin: &Origin, out: &mut Vec<u8>) {
         out.extend_from_slice(b"CEF:0|Amazon|");
         (self.mapping.header)(record, &mut Header(out));
         let context = Context { origin, settings: &self.settings, mask: &self.mask };

@@ -1,10 +1,12 @@
 //! The pairs of a line, row by row, and what stands in the header.
 
+use std::sync::LazyLock;
+
 use super::*;
 use crate::decode::cloudtrail::CloudTrailDecoder;
 use crate::decode::testing::for_each_record;
 
-const ORIGIN: Origin<'_> = Origin { bucket: "b", key: "k", ordinal: 12, write_time: 1_700_000_000_123 };
+static ORIGIN: LazyLock<Origin> = LazyLock::new(|| Origin::new("b", "k", "e").at(12, 1_700_000_000_123));
 
 fn line(settings: &CefSettings, record: &str) -> String {
     let encoder = CefEncoder::new(&cloudtrail::MAPPING, settings, HeaderMask::default());

@@ -1,6 +1,6 @@
 //! VPC flow rows in CEF. ArcSight's guides have no table for them: the mapping is this project's.
 
-use super::{Context, Form, Header, Mapping, Row, place_id};
+use super::{Context, Form, Header, Mapping, Row};
 use crate::encode::interflow::vpcflow::protocol_name;
 use crate::record::vpcflow as field;
 use crate::record::{Field, Record};
@@ -84,5 +84,5 @@ fn push_direction(record: &Record<'_>, _: &Context<'_>, out: &mut Vec<u8>) {
 
 /// A row has no id: this one is made of its place, so that a receiver can tell repeats.
 fn push_id(_: &Record<'_>, context: &Context<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(&place_id(context.origin));
+    out.extend_from_slice(&context.origin.record_id());
 }

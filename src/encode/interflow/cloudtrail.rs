@@ -7,7 +7,7 @@
 use memchr::{memchr, memmem, memrchr};
 
 use super::line::{member, push_nested, push_object, push_text, text_member};
-use super::{Content, Header, InterflowSettings, SettingsError, place_id, push_srcip};
+use super::{Content, Header, InterflowSettings, SettingsError, push_srcip};
 use crate::encode::cloudtrail::Event;
 use crate::encode::text;
 use crate::encode::{Encoder, Origin};
@@ -91,7 +91,7 @@ impl CloudTrailEncoder {
 }
 
 impl Encoder for CloudTrailEncoder {
-    fn encode(&self, record: &Record<'_>, origin: &Origin<'_>, out: &mut Vec<u8>) {
+    fn encode(&self, record: &Record<'_>, origin: &Origin, out: &mut Vec<u8>) {
         let event = Event::new(record);
         self.header.begin(event.time, origin, out);
         push_source(record, out);
@@ -151,11 +151,11 @@ fn role_session(arn: &[u8]) -> Option<&[u8]> {
     (!session.is_empty()).then_some(session)
 }
 
-fn push_event(event: &Event<'_>, origin: &Origin<'_>, out: &mut Vec<u8>) {
+fn push_event(event: &Event<'_>, origin: &Origin, out: &mut Vec<u8>) {
     push_text(out, text_member!("event_id"), event.id);
     match event.id {
         Some(id) => push_text(out, text_member!("_id"), Some(id)),
-        None => push_text(out, text_member!("_id"), Some(&place_id(origin))),
+        None => push_text(out, text_member!("_id"), Some(&origin.record_id())),
     }
     push_text(out, text_member!("event_name"), event.name);
     push_text(out, text_member!("event_source"), event.source);

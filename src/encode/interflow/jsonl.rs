@@ -1,7 +1,7 @@
 //! Records of any other log as Interflow lines: the time, the place, and the original.
 
 use super::line::{push_text, text_member};
-use super::{Content, Header, InterflowSettings, SettingsError, place_id};
+use super::{Content, Header, InterflowSettings, SettingsError};
 use crate::encode::{Encoder, Origin};
 use crate::record::{Record, json, time, walk};
 
@@ -43,9 +43,9 @@ impl JsonlEncoder {
 }
 
 impl Encoder for JsonlEncoder {
-    fn encode(&self, record: &Record<'_>, origin: &Origin<'_>, out: &mut Vec<u8>) {
+    fn encode(&self, record: &Record<'_>, origin: &Origin, out: &mut Vec<u8>) {
         self.header.begin(self.time(record), origin, out);
-        push_text(out, text_member!("_id"), Some(&place_id(origin)));
+        push_text(out, text_member!("_id"), Some(&origin.record_id()));
         self.header.push_place(origin, out);
         json::push_one_line(out, record.raw());
         out.extend_from_slice(b"}\n");
@@ -54,11 +54,13 @@ impl Encoder for JsonlEncoder {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use serde_json::{Value, json};
 
     use super::*;
 
-    const ORIGIN: Origin<'_> = Origin { bucket: "b", key: "k", ordinal: 2, write_time: 1_700_000_000_123 };
+    static ORIGIN: LazyLock<Origin> = LazyLock::new(|| Origin::new("b", "k", "e").at(2, 1_700_000_000_123));
 
     fn encode(timestamp_field: Option<&str>, record: &str) -> Value {
         let settings = InterflowSettings {

@@ -141,7 +141,7 @@ impl Header {
 
     /// Begins a line: its times, and what is the same for all records. A record that tells no
     /// time has that of writing.
-    fn begin(&self, time: Option<i64>, origin: &Origin<'_>, out: &mut Vec<u8>) {
+    fn begin(&self, time: Option<i64>, origin: &Origin, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"timestamp\":");
         push_number(out, time.unwrap_or(origin.write_time));
         push_name(out, member!("write_time"));
@@ -151,11 +151,9 @@ impl Header {
 
     /// Appends where the record came from, and the name of the vendor object, whose value
     /// follows.
-    fn push_place(&self, origin: &Origin<'_>, out: &mut Vec<u8>) {
-        out.extend_from_slice(b",\"s3\":{\"bucket\":");
-        json::push_string(out, origin.bucket);
-        push_name(out, member!("key"));
-        json::push_string(out, origin.key);
+    fn push_place(&self, origin: &Origin, out: &mut Vec<u8>) {
+        out.extend_from_slice(b",\"s3\":{");
+        out.extend_from_slice(origin.members());
         push_name(out, member!("record"));
         push_number(out, i64::try_from(origin.ordinal).unwrap_or(i64::MAX));
         out.push(b'}');
@@ -174,37 +172,6 @@ fn push_srcip(source: &[u8], out: &mut Vec<u8>) -> bool {
         push_number(out, address::version(ip).into());
     }
     ip.is_some()
-}
-
-/// An id of a record that has none of its own: the same for the same bucket, key and ordinal in
-/// every run.
-pub(super) fn place_id(origin: &Origin<'_>) -> [u8; 32] {
-    id_of([origin.bucket.as_bytes(), origin.key.as_bytes(), &origin.ordinal.to_be_bytes()])
-}
-
-/// 32 hexadecimal digits (the steps of FNV-1a of 128 bits, taken with eight bytes each) that stand
-/// for three parts.
-pub(super) fn id_of(parts: [&[u8]; 3]) -> [u8; 32] {
-    const BASIS: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
-    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
-    let step = |hash: u128, word: u64| (hash ^ u128::from(word)).wrapping_mul(PRIME);
-    let part = |hash: u128, part: &[u8]| {
-        let (words, rest) = part.as_chunks::<8>();
-        let hash = words.iter().fold(hash, |hash, word| step(hash, u64::from_le_bytes(*word)));
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        // With the length, no two parts end in the same steps.
-        step(step(hash, u64::from_le_bytes(last)), part.len() as u64)
-    };
-    let hash = parts.into_iter().fold(BASIS, part);
-    // A product moves upwards what tells parts apart: the upper half is mixed into the lower.
-    let hash = (hash ^ hash >> 64).wrapping_mul(PRIME);
-    let mut digits = [0; 32];
-    for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(hash.to_be_bytes()) {
-        const HEX: &[u8; 16] = b"0123456789abcdef";
-        *pair = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
-    }
-    digits
 }
 
 #[cfg(test)]
@@ -241,16 +208,5 @@ mod tests {
         assert_eq!(line["tenant_name"], "a \"b\"");
         assert_eq!(line.get("tenantid"), None);
         assert_eq!(line.get("engid_name"), None);
-    }
-
-    #[test]
-    fn place_ids_tell_places_apart() {
-        let origin = |bucket, key, ordinal| Origin { bucket, key, ordinal, write_time: 0 };
-        let id = place_id(&origin("b", "k", 0));
-        assert_eq!(id, place_id(&Origin { write_time: 9, ..origin("b", "k", 0) }), "the time is no part");
-        assert!(id.iter().all(u8::is_ascii_hexdigit));
-        for other in [origin("b", "k", 1), origin("b", "k2", 0), origin("b2", "k", 0), origin("bk", "", 0)] {
-            assert_ne!(id, place_id(&other), "{other:?}");
-        }
     }
 }

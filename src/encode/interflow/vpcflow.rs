@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::line::push_number;
-use super::{Content, Header, InterflowSettings, SettingsError, address, place_id};
+use super::{Content, Header, InterflowSettings, SettingsError, address};
 use crate::encode::{Encoder, Origin};
 use crate::record::vpcflow as field;
 use crate::record::{Field, Record, json};
@@ -74,7 +74,7 @@ impl VpcFlowEncoder {
 }
 
 impl Encoder for VpcFlowEncoder {
-    fn encode(&self, record: &Record<'_>, origin: &Origin<'_>, out: &mut Vec<u8>) {
+    fn encode(&self, record: &Record<'_>, origin: &Origin, out: &mut Vec<u8>) {
         let mut row = Row { record, out, unfit: 0 };
         row.push_times(&self.header, origin);
         row.push_address(&SOURCE);
@@ -156,13 +156,13 @@ impl<'r> Row<'r, '_> {
         }
     }
 
-    fn push_times(&mut self, header: &Header, origin: &Origin<'_>) {
+    fn push_times(&mut self, header: &Header, origin: &Origin) {
         let start = self.read(field::START, seconds);
         let end = self.read(field::END, seconds);
         let time = start.or(end).and_then(number).map(|seconds| seconds * 1_000);
         header.begin(time, origin, self.out);
         self.push(b",\"_id\":\"");
-        self.push(&place_id(origin));
+        self.push(&origin.record_id());
         self.push(b"\"");
         for (name, time) in [(&b",\"start_time\":"[..], start), (b",\"end_time\":", end)] {
             if let Some(seconds) = time {

@@ -5,8 +5,9 @@
 //! still escaped.
 
 use super::line::{member, push_name, push_nested, push_object, push_text, text_member};
-use super::{Content, Header, InterflowSettings, SettingsError, id_of, place_id, push_srcip};
+use super::{Content, Header, InterflowSettings, SettingsError, push_srcip};
 use crate::encode::mask::HeaderMask;
+use crate::encode::origin::IdHash;
 use crate::encode::text;
 use crate::encode::{Encoder, Origin};
 use crate::record::{Record, json, time, waf::field, walk};
@@ -64,7 +65,7 @@ impl WafEncoder {
 }
 
 impl Encoder for WafEncoder {
-    fn encode(&self, record: &Record<'_>, origin: &Origin<'_>, out: &mut Vec<u8>) {
+    fn encode(&self, record: &Record<'_>, origin: &Origin, out: &mut Vec<u8>) {
         let headers = RequestHeaders::of(record, &self.mask);
         let time = record.get(field::TIMESTAMP).and_then(time::any_epoch_millis);
         self.header.begin(time, origin, out);
@@ -141,17 +142,20 @@ fn lower_case(action: &[u8]) -> &[u8] {
     }
 }
 
-fn push_ids(record: &Record<'_>, origin: &Origin<'_>, out: &mut Vec<u8>) {
+fn push_ids(record: &Record<'_>, origin: &Origin, out: &mut Vec<u8>) {
     push_text(out, text_member!("event_id"), text(record, field::REQUEST_ID));
     push_text(out, text_member!("_id"), Some(&record_id(record, origin)));
 }
 
 /// The id of a record. A request that several web ACLs see has a record of each, so its id alone
 /// is none of a record.
-pub(in crate::encode) fn record_id(record: &Record<'_>, origin: &Origin<'_>) -> [u8; 32] {
-    let Some(request) = text(record, field::REQUEST_ID) else { return place_id(origin) };
+pub(in crate::encode) fn record_id(record: &Record<'_>, origin: &Origin) -> [u8; 32] {
+    let Some(request) = text(record, field::REQUEST_ID) else { return origin.record_id() };
     let [acl, time] = [field::WEB_ACL_ID, field::TIMESTAMP].map(|field| record.get(field));
-    id_of([request, acl.unwrap_or_default(), time.unwrap_or_default()])
+    let hash = [request, acl.unwrap_or_default(), time.unwrap_or_default()]
+        .into_iter()
+        .fold(IdHash::new(), IdHash::with);
+    hash.digits()
 }
 
 fn push_request(record: &Record<'_>, headers: &RequestHeaders<'_>, out: &mut Vec<u8>) {

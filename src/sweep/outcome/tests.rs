@@ -29,7 +29,7 @@ const KEY: &str = "a/2024/03/10/k.json";
 struct Plain;
 
 impl Encoder for Plain {
-    fn encode(&self, record: &Record<'_>, _: &Origin<'_>, out: &mut Vec<u8>) {
+    fn encode(&self, record: &Record<'_>, _: &Origin, out: &mut Vec<u8>) {
         out.extend_from_slice(record.raw());
         out.push(b'\n');
     }

@@ -1,12 +1,14 @@
 //! What stands in a line, field by field.
 
+use std::sync::LazyLock;
+
 use super::*;
 use crate::decode::cloudtrail::CloudTrailDecoder;
 use crate::decode::testing::for_each_record;
 use serde_json::{Value, json};
 
-const ORIGIN: Origin<'_> =
-    Origin { bucket: "b\"ucket", key: "AWSLogs/k ü\n.gz", ordinal: 12, write_time: 1_700_000_000_123 };
+static ORIGIN: LazyLock<Origin> =
+    LazyLock::new(|| Origin::new("b\"ucket", "AWSLogs/k ü\n.gz", "e").at(12, 1_700_000_000_123));
 
 fn lines(settings: &InterflowSettings, record: &str) -> Vec<u8> {
     let encoder = CloudTrailEncoder::new(settings).unwrap();

@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -5,7 +7,7 @@ use crate::decode::DecodeSettings;
 use crate::decode::testing::for_each_record;
 use crate::decode::vpcflow::VpcFlowDecoder;
 
-const ORIGIN: Origin<'_> = Origin { bucket: "b", key: "k", ordinal: 0, write_time: 1_418_530_700_000 };
+static ORIGIN: LazyLock<Origin> = LazyLock::new(|| Origin::new("b", "k", "e").at(0, 1_418_530_700_000));
 const DEFAULT: &str = "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes \
                        start end action log-status";
 

@@ -1,12 +1,14 @@
 //! What stands in a line, field by field.
 
+use std::sync::LazyLock;
+
 use serde_json::{Value, json};
 
 use super::*;
 use crate::decode::json_lines::{JsonLinesDecoder, WAF_FIELDS};
 use crate::decode::testing::for_each_record;
 
-const ORIGIN: Origin<'_> = Origin { bucket: "b", key: "k", ordinal: 3, write_time: 1_700_000_000_123 };
+static ORIGIN: LazyLock<Origin> = LazyLock::new(|| Origin::new("b", "k", "e").at(3, 1_700_000_000_123));
 
 fn lines(settings: &InterflowSettings, record: &str) -> String {
     let encoder = WafEncoder::new(settings).unwrap();

@@ -1,0 +1,114 @@
+//! Where a record comes from and when it is written; and ids made of that.
+
+use crate::record::json;
+
+/// The object that records come from, in the forms that lines have of it, with the ordinal of the
+/// record at hand. Made once per object.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// `"bucket":"…","key":"…"`.
+    members: Vec<u8>,
+    /// What stands for bucket, key and ETag.
+    object: IdHash,
+    /// Ordinal of the record within the object, from 0.
+    pub ordinal: u64,
+    /// Now, in epoch milliseconds.
+    pub write_time: i64,
+}
+
+impl Origin {
+    /// The first record of an object, written at the epoch.
+    pub fn new(bucket: &str, key: &str, etag: &str) -> Self {
+        let mut members = b"\"bucket\":".to_vec();
+        json::push_string(&mut members, bucket);
+        members.extend_from_slice(b",\"key\":");
+        json::push_string(&mut members, key);
+        let parts = [bucket, key, etag].map(str::as_bytes);
+        let object = parts.into_iter().fold(IdHash::new(), IdHash::with);
+        Origin { members, object, ordinal: 0, write_time: 0 }
+    }
+
+    /// Another record of the object.
+    pub fn at(self, ordinal: u64, write_time: i64) -> Self {
+        Origin { ordinal, write_time, ..self }
+    }
+
+    /// `"bucket":"…","key":"…"`, the members of a JSON object.
+    pub fn members(&self) -> &[u8] {
+        &self.members
+    }
+
+    /// An id of a record that has none of its own: the same for the same bucket, key, ETag and
+    /// ordinal in every run.
+    pub fn record_id(&self) -> [u8; 32] {
+        self.object.with(&self.ordinal.to_le_bytes()).digits()
+    }
+}
+
+/// The steps of FNV-1a of 128 bits, taken with eight bytes each.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct IdHash(u128);
+
+impl IdHash {
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+
+    pub(super) fn new() -> Self {
+        IdHash(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d)
+    }
+
+    fn step(self, word: u64) -> Self {
+        IdHash((self.0 ^ u128::from(word)).wrapping_mul(Self::PRIME))
+    }
+
+    /// Takes in one more part.
+    pub(super) fn with(self, part: &[u8]) -> Self {
+        let (words, rest) = part.as_chunks::<8>();
+        let hash = words.iter().fold(self, |hash, word| hash.step(u64::from_le_bytes(*word)));
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        // With the length, no two parts end in the same steps.
+        hash.step(u64::from_le_bytes(last)).step(part.len() as u64)
+    }
+
+    /// 32 hexadecimal digits that stand for all parts.
+    pub(super) fn digits(self) -> [u8; 32] {
+        // A product moves upwards what tells parts apart: the upper half is mixed into the lower.
+        let hash = (self.0 ^ self.0 >> 64).wrapping_mul(Self::PRIME);
+        let mut digits = [0; 32];
+        for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(hash.to_be_bytes()) {
+            const HEX: &[u8; 16] = b"0123456789abcdef";
+            *pair = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+        }
+        digits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_tell_places_apart() {
+        let id = |bucket, key, etag, ordinal| Origin::new(bucket, key, etag).at(ordinal, 0).record_id();
+        let own = id("b", "k", "e", 0);
+        assert_eq!(own, Origin::new("b", "k", "e").at(0, 9).record_id(), "the time is no part");
+        assert!(own.iter().all(u8::is_ascii_hexdigit));
+        for (name, other) in [
+            ("the next record", id("b", "k", "e", 1)),
+            ("another key", id("b", "k2", "e", 0)),
+            ("another bucket", id("b2", "k", "e", 0)),
+            ("an overwritten object", id("b", "k", "e2", 0)),
+            ("the same letters", id("bk", "", "e", 0)),
+        ] {
+            assert_ne!(own, other, "{name}");
+        }
+    }
+
+    #[test]
+    fn members_are_json() {
+        let origin = Origin::new("b", "k\"\\\n\u{1}ü", "e");
+        let object = [b"{", origin.members(), b"}"].concat();
+        let object: serde_json::Value = serde_json::from_slice(&object).unwrap();
+        assert_eq!(object, serde_json::json!({"bucket": "b", "key": "k\"\\\n\u{1}ü"}));
+    }
+}
