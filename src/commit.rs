@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
@@ -123,9 +123,29 @@ pub enum CommitError {
     /// The history files.
     #[error(transparent)]
     History(#[from] HistoryError),
+    /// A fault of the program below the committer. What is stored is whole, and nothing more is
+    /// written. Exit code 4.
+    #[error(
+        "a fault of the program while sink or state were written ({what}); the next start goes on \
+         from what is stored"
+    )]
+    Panicked {
+        /// What the panic said.
+        what: String,
+    },
     /// The committer ended before it answered.
     #[error("the committer has stopped")]
     Stopped,
+}
+
+impl CommitError {
+    /// Why a task of the committer did not end by itself.
+    pub fn of_task(error: JoinError) -> Self {
+        match error.try_into_panic() {
+            Ok(panic) => CommitError::Panicked { what: failure::panic_text(&*panic).to_owned() },
+            Err(_) => CommitError::Stopped,
+        }
+    }
 }
 
 enum Message {
@@ -209,7 +229,7 @@ impl CommitHandle {
     pub async fn end(self, mut committer: JoinSet<Result<(), CommitError>>) -> Result<(), CommitError> {
         drop(self);
         let ended = committer.join_next().await.ok_or(CommitError::Stopped)?;
-        ended.map_err(|_| CommitError::Stopped)?
+        ended.map_err(CommitError::of_task)?
     }
 
     async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<T>) -> Message) -> Result<T, CommitError> {
@@ -541,7 +561,7 @@ impl Committer {
         })
         .await;
         // A panic in there leaves the durable things in an unknown state: nothing more is done.
-        let (durable, result) = joined.map_err(|_| CommitError::Stopped)?;
+        let (durable, result) = joined.map_err(CommitError::of_task)?;
         self.durable = Some(durable);
         result
     }

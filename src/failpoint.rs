@@ -1,8 +1,8 @@
 //! Places where a test lets the process die, as a power cut would: between two writes.
 //!
 //! With the feature `testing`, `S3SWEEP_FAILPOINT="name:n"` aborts the process at the n-th hit of
-//! the place `name`, counted from 1; a text of another form aborts it at the first hit of all.
-//! Without the feature a hit is nothing.
+//! the place `name`, counted from 1, and `"name:n:panic"` panics there; a text of another form
+//! aborts at the first hit of all. Without the feature a hit is nothing.
 //!
 //! The environment and a static stand here against the rules of the other rooms: the process that
 //! dies is the binary as it ships, whose configuration knows no such setting, and whose layers
@@ -29,12 +29,15 @@ mod armed {
         pub name: String,
         /// Hits that are left, the deadly one included.
         pub left: AtomicU64,
+        /// The thread panics there; the process is not aborted.
+        pub panics: bool,
     }
 
     pub(super) fn hit(name: &str) {
         if let Some(armed) = ARMED.get_or_init(from_environment)
             && armed.is_over(name)
         {
+            assert!(!armed.panics, "the failpoint {name}");
             std::process::abort();
         }
     }
@@ -51,9 +54,14 @@ mod armed {
 
     impl Armed {
         pub fn parse(text: &str) -> Option<Self> {
-            let (name, count) = text.split_once(':')?;
+            let (name, rest) = text.split_once(':')?;
+            let (count, panics) = match rest.split_once(':') {
+                Some((count, "panic")) => (count, true),
+                Some(_) => return None,
+                None => (rest, false),
+            };
             let count = count.parse().ok().filter(|count| *count > 0)?;
-            Some(Armed { name: name.to_owned(), left: AtomicU64::new(count) })
+            Some(Armed { name: name.to_owned(), left: AtomicU64::new(count), panics })
         }
 
         /// Counts a hit; whether it is the deadly one.
@@ -72,7 +80,10 @@ mod tests {
         let armed = Armed::parse("here:3").expect("a name and a count");
         let hits = ["here", "there", "here", "there", "here", "here"].map(|name| armed.is_over(name));
         assert_eq!(hits, [false, false, false, false, true, false]);
-        for text in ["", "here", "here:", "here:x", "here:0", "here:-1"] {
+        assert!(!armed.panics && Armed::parse("here:3:panic").is_some_and(|armed| armed.panics));
+        for text in
+            ["", "here", "here:", "here:x", "here:0", "here:-1", "here:1:", "here:1:abort", "here:panic"]
+        {
             assert!(Armed::parse(text).is_none(), "{text:?}");
         }
     }

@@ -105,6 +105,12 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// What a panic said.
+pub fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    let owned = || panic.downcast_ref::<String>().map(String::as_str);
+    panic.downcast_ref::<&str>().copied().or_else(owned).unwrap_or("it said nothing")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,6 +129,14 @@ mod tests {
             assert_eq!(Class::from_word(class.word()), Some(class));
         }
         assert_eq!(Class::from_word("nonsense"), None);
+    }
+
+    #[test]
+    fn a_panic_has_its_text() {
+        let said = |panic: Box<dyn std::any::Any + Send>| panic_text(&*panic).to_owned();
+        assert_eq!(said(Box::new("literal")), "literal");
+        assert_eq!(said(Box::new("made".to_owned())), "made");
+        assert_eq!(said(Box::new(7)), "it said nothing");
     }
 
     #[test]

@@ -106,6 +106,7 @@ fn own_exit(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
             CommitError::State(error) => own_exit(error),
             CommitError::Sink(error) => own_exit(error),
             CommitError::History(error) => own_exit(error),
+            CommitError::Panicked { .. } => Some(Exit::State),
             CommitError::Stopped => None,
         };
     }
@@ -152,6 +153,11 @@ mod tests {
                 "sink, below the committer",
                 InstanceError::Commit(CommitError::Sink(SinkError::Closed)).into(),
                 5,
+            ),
+            (
+                "a fault below the committer",
+                InstanceError::Commit(CommitError::Panicked { what: "x".into() }).into(),
+                4,
             ),
             ("source refused", refused(Class::Unreachable).into(), 3),
             ("one object", refused(Class::Object).into(), 1),

@@ -95,7 +95,7 @@ impl Instance {
             let (committer, handle) = Committer::open(durable, settings, its_stop)?;
             Ok::<_, InstanceError>((state, committer, handle))
         });
-        let (state, committer, handle) = opening.await.map_err(|_| CommitError::Stopped)??;
+        let (state, committer, handle) = opening.await.map_err(CommitError::of_task)??;
         let limits = Arc::new(SweepLimits::new(&config.limits));
         Ok(Instance {
             windows: collect::windows(config.limits.get_concurrency),

@@ -9,13 +9,16 @@
 use std::fs::{File, TryLockError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+use tracing::error;
 
 use super::ledger::{self, Ledger, Operation, Pairs, Stored};
 use super::packed::Changes;
 use super::{MAX_BATCH, Pair, StateError, disk::damaged, disk::io, format, swap};
-use crate::failpoint;
+use crate::{failpoint, failure};
 
 /// sled's cache; its whole footprint is about twice this.
 const CACHE_BYTES: u64 = 16 * 1024 * 1024;
@@ -25,6 +28,9 @@ const FLUSH_EVERY_MS: u64 = 200;
 /// How often and how long sled's own lock is waited for.
 const LOCK_TRIES: u32 = 300;
 const LOCK_WAIT: Duration = Duration::from_millis(10);
+
+/// How long closing a database is waited for; a large one on a slow disk takes seconds.
+const CLOSING: Duration = Duration::from_secs(30);
 
 /// Pairs of plain entries that are packed at once.
 const PLAIN_PAGE: usize = 1000;
@@ -43,6 +49,8 @@ struct Files {
     db: sled::Db,
     file: File,
     folder: PathBuf,
+    /// Closes the database when this goes.
+    _closing: Closing,
 }
 
 impl Database {
@@ -125,7 +133,7 @@ impl Database {
         if key.first() == Some(&format::ENTRY) {
             return self.ledger.get(files, key);
         }
-        Ok(files.db.get(key).map_err(|error| files.failed("read", error))?.map(|value| value.to_vec()))
+        Ok(files.call("read", |db| db.get(key))?.map(|value| value.to_vec()))
     }
 
     /// Up to `limit` pairs with `from <= key < to`, ledger entries each on its own.
@@ -163,8 +171,7 @@ impl Database {
 
     /// Bytes of its file.
     pub(super) fn size(&self) -> Result<u64, StateError> {
-        let files = self.files()?;
-        files.db.size_on_disk().map_err(|error| files.failed("look at the size", error))
+        self.files()?.call("look at the size", |db| db.size_on_disk())
     }
 
     /// Bytes of all keys and values as they are stored.
@@ -204,7 +211,19 @@ impl Files {
         let db = open_db(folder)?;
         let path = folder.join("db");
         let file = File::open(&path).map_err(|source| io(format!("open {}", path.display()), source))?;
-        Ok(Files { db, file, folder: folder.to_owned() })
+        let closing = Closing(Some(db.clone()));
+        Ok(Files { db, file, folder: folder.to_owned(), _closing: closing })
+    }
+
+    /// Calls sled. What it does on damage that it meets is sometimes a panic, which becomes an error.
+    fn call<T>(&self, what: &str, work: impl FnOnce(&sled::Db) -> sled::Result<T>) -> Result<T, StateError> {
+        match catch_unwind(AssertUnwindSafe(|| work(&self.db))) {
+            Ok(done) => done.map_err(|error| self.failed(what, error)),
+            Err(panic) => {
+                let said = failure::panic_text(&*panic);
+                Err(damaged(&self.folder, &format!("cannot {what}: {said}")))
+            }
+        }
     }
 
     /// Writes one batch and makes it durable.
@@ -221,11 +240,11 @@ impl Files {
                 (key, None) => batch.remove(key),
             }
         }
-        self.db.apply_batch(batch).map_err(|error| self.failed("write a batch", error))
+        self.call("write a batch", |db| db.apply_batch(batch))
     }
 
     fn sync(&self) -> Result<(), StateError> {
-        self.db.flush().map_err(|error| self.failed("flush a batch", error))?;
+        self.call("flush a batch", |db| db.flush())?;
         failpoint::hit("between-batch-and-sync");
         self.file
             .sync_data()
@@ -260,10 +279,66 @@ impl Files {
 impl Stored for Files {
     fn range(&self, from: &[u8], to: &[u8]) -> Pairs<'_> {
         let range = self.db.range(from.to_vec()..to.to_vec());
-        Box::new(range.map(|pair| match pair {
-            Ok((key, value)) => Ok((key.to_vec(), value.to_vec())),
-            Err(error) => Err(self.failed("read", error)),
-        }))
+        Box::new(Stretch { files: self, range, ended: false })
+    }
+}
+
+/// Stored pairs, up to the first error.
+struct Stretch<'f> {
+    files: &'f Files,
+    range: sled::Iter,
+    ended: bool,
+}
+
+/// A step at one of its ends.
+type Step = fn(&mut sled::Iter) -> Option<sled::Result<(sled::IVec, sled::IVec)>>;
+
+impl Stretch<'_> {
+    fn step(&mut self, step: Step) -> Option<Result<Pair, StateError>> {
+        if self.ended {
+            return None;
+        }
+        let range = &mut self.range;
+        let pair = self.files.call("read", |_| step(range).transpose()).transpose()?;
+        self.ended = pair.is_err();
+        Some(pair.map(|(key, value)| (key.to_vec(), value.to_vec())))
+    }
+}
+
+impl Iterator for Stretch<'_> {
+    type Item = Result<Pair, StateError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step(sled::Iter::next)
+    }
+}
+
+impl DoubleEndedIterator for Stretch<'_> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.step(sled::Iter::next_back)
+    }
+}
+
+/// A database that is closed when this goes. sled waits for its own thread, for ever where that has
+/// panicked: closing is waited for, but not longer than [`CLOSING`].
+struct Closing(Option<sled::Db>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        let Some(db) = self.0.take() else { return };
+        let (closed, closing) = mpsc::channel::<()>();
+        let work = move || {
+            let _closed = closed; // it goes after the database, also in a panic
+            drop(db);
+        };
+        // without a thread the closure goes here, and the database with it
+        if std::thread::Builder::new().name("close the state".into()).spawn(work).is_ok()
+            && closing.recv_timeout(CLOSING) == Err(RecvTimeoutError::Timeout)
+        {
+            error!(
+                "the database does not close; what was committed is durable, and the program goes on without it"
+            );
+        }
     }
 }
 
@@ -373,4 +448,25 @@ pub(super) fn await_release(db_dir: &Path) -> std::io::Result<()> {
         }
     }
     Err(std::io::ErrorKind::WouldBlock.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_of_the_database_is_an_error_that_names_it() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let database = Database::open(folder.path()).expect("opened");
+        let files = database.files().expect("open");
+        let error = files.call::<()>("read", |_| panic!("not what I wrote")).expect_err("it panicked");
+        let text = error.to_string();
+        assert!(matches!(error, StateError::Damaged { .. }), "{text}");
+        for part in [&*folder.path().to_string_lossy(), "cannot read: not what I wrote", "--rebuild-state"] {
+            assert!(text.contains(part), "{text}");
+        }
+        let mut stretch = Stretch { files, range: files.db.range::<&[u8], _>(..), ended: false };
+        assert!(stretch.step(|_| panic!("again")).is_some_and(|pair| pair.is_err()));
+        assert!(stretch.next().is_none() && stretch.next_back().is_none(), "nothing after an error");
+    }
 }

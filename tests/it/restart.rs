@@ -2,6 +2,7 @@
 //! the finished segments once.
 
 mod failpoints;
+mod panics;
 pub mod site;
 
 use std::process::{Child, Stdio};
