@@ -6,13 +6,13 @@ use std::time::Duration;
 use super::error::Problem;
 use super::model::{Compression, Config, Limits, SinkConfig, SinkType, SourceConfig};
 use super::overlap::overlapping_sources;
-use super::raw::{RawConfig, RawLimits, RawSink, Set};
+use super::raw::{RawConfig, RawLimits, RawSink, RawSource, Set};
 use super::source::check_source;
 use super::table::Table;
 use super::texts::Texts;
 use super::tree::source_label;
 use crate::encode::cef::{CefSettings, DOMAIN_KEYS, Outcome};
-use crate::encode::{ENCODINGS, Encoding};
+use crate::encode::{ENCODINGS, EncodeSettings, Encoding};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
@@ -43,7 +43,9 @@ pub(super) fn check(raw: &RawConfig, texts: &Texts) -> Result<Config, Vec<Proble
     for (number, source) in raw.source.iter().enumerate() {
         let name = source.get_ref().name.as_ref().map(|name| name.get_ref().as_str());
         let table = Table::new(source_label(name, number), source.span());
-        sources.extend(keep(check_source(&table, source.get_ref(), texts, &mut warnings), &mut problems));
+        let checked = check_source(&table, source.get_ref(), texts, &mut warnings);
+        let mapped = checked.and_then(|checked| refuse_unmapped(&table, source.get_ref(), checked, &sink));
+        sources.extend(keep(mapped, &mut problems));
     }
     problems.extend(duplicate_names(raw, texts));
     problems.extend(times.and_then(|(history, _)| forgotten_rechecks(raw, &sources, history)));
@@ -92,6 +94,22 @@ fn times(top: &Table, raw: &RawConfig) -> Result<(Duration, Duration), Problem> 
     let history = top.duration("history", &raw.history, 400 * DAY, DAY)?;
     let close_spread = top.duration("close_spread", &raw.close_spread, 30 * MINUTE, Duration::ZERO)?;
     Ok((history, close_spread))
+}
+
+/// An encoder need not know every log type.
+fn refuse_unmapped(
+    table: &Table,
+    raw: &RawSource,
+    source: SourceConfig,
+    sink: &Option<SinkConfig>,
+) -> Result<SourceConfig, Problem> {
+    let encoder = sink.as_ref().map(|sink| sink.encoder.encoder(source.log_type, &EncodeSettings::default()));
+    match (encoder, &raw.log_type) {
+        (Some(Err(error)), Some(typed)) => {
+            Err(table.wrong("log_type", typed, format!("contradicts `sink.encoder`: {error}")))
+        }
+        _ => Ok(source),
+    }
 }
 
 /// A recheck compares with the history, which must still be there.

@@ -251,6 +251,8 @@ pub struct SourceConfig {
     pub tenantid: Option<String>,
     /// Tenant name.
     pub tenant_name: Option<String>,
+    /// Written into every record as `cust_id`.
+    pub cust_id: Option<String>,
     /// Keys per LIST page.
     pub list_page_size: u16,
     /// How to reach the bucket.

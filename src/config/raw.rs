@@ -232,6 +232,8 @@ pub(super) struct RawSource {
     pub tenantid: Set<String>,
     /// Written into every record as `tenant_name`.
     pub tenant_name: Set<String>,
+    /// Written into every record as `cust_id`.
+    pub cust_id: Set<String>,
     /// Keys asked for with one LIST request.
     #[schemars(extend("default" = 1_000, "minimum" = 1, "maximum" = 1_000))]
     pub list_page_size: Set<u64>,

@@ -107,6 +107,8 @@ struct ShownSource {
     tenantid: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     tenant_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cust_id: Option<String>,
     list_page_size: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     region: Option<String>,
@@ -348,6 +350,7 @@ fn shown_source(source: &SourceConfig) -> ShownSource {
         timestamp_field: source.timestamp_field.clone(),
         tenantid: source.tenantid.clone(),
         tenant_name: source.tenant_name.clone(),
+        cust_id: source.cust_id.clone(),
         list_page_size: source.list_page_size,
         region: source.access.region.clone(),
         endpoint_url: source.access.endpoint_url.clone(),

@@ -131,6 +131,7 @@ pub(super) fn check_source(
         filter: check_filter(table, raw, log_type)?,
         tenantid: table.text("tenantid", &raw.tenantid)?,
         tenant_name: table.text("tenant_name", &raw.tenant_name)?,
+        cust_id: table.text("cust_id", &raw.cust_id)?,
         list_page_size: u16::try_from(table.number(
             "list_page_size",
             &raw.list_page_size,

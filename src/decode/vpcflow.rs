@@ -13,6 +13,8 @@ use crate::record::columns::Columns;
 use crate::record::vpcflow::{LOG_STATUS, NAMES};
 use crate::record::{Record, Span};
 
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
 /// Splits objects of flow rows; its fields are those of [`NAMES`].
 #[derive(Debug)]
 pub struct VpcFlowDecoder {
@@ -29,7 +31,7 @@ pub struct VpcFlowDecoder {
 /// What the first line told, and the cells of the row that was read last.
 #[derive(Debug, Default)]
 struct Header {
-    /// The line itself, empty before it is read. It may stand in an object again, where two were
+    /// The line itself, trimmed; empty before it is read. It may stand in an object again, where two were
     /// put together.
     line: Vec<u8>,
     columns: Columns,
@@ -97,7 +99,7 @@ impl VpcFlowDecoder {
                     continue;
                 }
             };
-            let line = &window[start..end];
+            let line = trimmed(&window[start..end]);
             if self.header.line.is_empty() && !line.is_empty() {
                 self.header = Header::read(line).map_err(|why| Damage {
                     reason: format!("the first line is no header of flow log columns: {why}"),
@@ -173,7 +175,8 @@ impl Decoder for VpcFlowDecoder {
 impl Header {
     fn read(line: &[u8]) -> Result<Self, String> {
         let text = std::str::from_utf8(line).map_err(|_| "not valid UTF-8".to_owned())?;
-        let columns = Columns::new(text.split(' '), NAMES).map_err(|error| error.to_string())?;
+        let columns =
+            Columns::new(text.split_ascii_whitespace(), NAMES).map_err(|error| error.to_string())?;
         if columns.list().iter().all(|column| column.field.is_none()) {
             return Err("it names no known column".to_owned());
         }
@@ -186,7 +189,10 @@ impl Header {
     }
 
     fn read_row(&mut self, row: &[u8]) -> Row {
-        let cells = split(row, &mut self.spans);
+        let mut cells = split(row, &mut self.spans);
+        if cells != self.spans.len() && row.ends_with(b" ") {
+            cells = split(row.trim_ascii_end(), &mut self.spans);
+        }
         if cells != self.spans.len() {
             return Row::Bad(format!("{cells} columns where the header has {}", self.spans.len()));
         }
@@ -203,6 +209,12 @@ impl Header {
     fn record<'a>(&'a self, row: &'a [u8]) -> Record<'a> {
         Record::of_row(row, &self.spans, &self.columns)
     }
+}
+
+/// A line without what editors and copies put around it: a byte order mark, and blanks.
+#[inline]
+fn trimmed(line: &[u8]) -> &[u8] {
+    line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line).trim_ascii()
 }
 
 /// Notes the cells of a row, as far as there are `spans`, and counts them; a `-` says nothing

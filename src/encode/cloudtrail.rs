@@ -37,7 +37,9 @@ impl<'a> Event<'a> {
     }
 
     fn judge(&self, record: &Record<'a>) -> Option<&'a [u8]> {
-        if matches!(self.category, Some(b"Insight" | b"Aggregated")) {
+        let sums_up = matches!(self.category, Some(b"Insight" | b"Aggregated"))
+            || matches!(self.event_type, Some(b"AwsCloudTrailInsight" | b"AwsAggregatedEvent"));
+        if sums_up {
             return None;
         }
         let has_code = record.get(field::ERROR_CODE).is_some_and(|code| !json::is_blank(code));

@@ -51,6 +51,7 @@ pub(super) fn encoder(source: &SourceConfig, whole: &Config) -> Result<Arc<dyn E
         timestamp_field: source.timestamp_field.clone(),
         tenantid: source.tenantid.clone(),
         tenant_name: source.tenant_name.clone(),
+        cust_id: source.cust_id.clone(),
         engid_name: Some(whole.instance.clone()),
     };
     let settings = EncodeSettings { interflow, cef: whole.sink.cef.clone() };

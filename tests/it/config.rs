@@ -530,6 +530,13 @@ fn wrong_top_and_sink_settings_are_named() {
             &["sink.event_outcome", "contradicts `sink.encoder` = \"interflow\""],
         ),
         (
+            "no mapping of the log type",
+            "[sink]",
+            "[defaults]\nlog_type = \"jsonl\"\n[[source]]\nname = \"other\"\nbucket = \"acme\"\nprefix = \"p\"\n\
+             [sink]\nencoder = \"cef\"",
+            &["source.other.log_type", "contradicts `sink.encoder`", "encoder cef has no mapping", "jsonl"],
+        ),
+        (
             "domain key",
             "[sink]",
             "[sink]\nencoder = \"cef\"\ndevice_domain_key = \"deviceDNSDomain\"",

@@ -151,6 +151,15 @@ fn every_name_is_documented_or_our_own() {
 }
 
 #[test]
+fn the_page_names_our_own() {
+    const PAGE: &str = include_str!("../../docs/records.md");
+    let (_, after) = PAGE.split_once("which are this project's:").expect("the page lists them");
+    let (list, _) = after.split_once("\n\n").expect("a paragraph");
+    let named: Vec<_> = list.split('`').skip(1).step_by(2).collect();
+    assert_eq!(named, OWN);
+}
+
+#[test]
 fn the_configuration_knows_every_name() {
     for name in LogType::ALL.into_iter().flat_map(members) {
         let text = format!(

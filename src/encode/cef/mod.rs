@@ -97,6 +97,8 @@ enum Form {
     Seconds,
     /// A whole number that is not negative and fits 64 bits, as it is written.
     Integer,
+    /// The number of a port, 65535 at most.
+    Port,
     /// A number, as it is written; it may stand in a text.
     Number,
     /// An IPv4 address.
@@ -251,7 +253,7 @@ impl Form {
         }
         // What has other forms is short and has no escapes.
         let text = if plain { raw } else { json::filled_string(raw).unwrap_or(raw) };
-        let number = || std::str::from_utf8(text).ok()?.parse::<i64>().ok().filter(|number| *number >= 0);
+        let number = || whole_number(text);
         let address = || std::str::from_utf8(text).ok()?.parse::<IpAddr>().ok();
         let internal = text.starts_with(b"AWS Internal");
         let is_text = plain || json::filled_string(raw).is_some();
@@ -266,6 +268,7 @@ impl Form {
                 return;
             }
             Form::Integer => number().is_some(),
+            Form::Port => number().is_some_and(|port| port <= i64::from(u16::MAX)),
             Form::Number => is_double(text),
             Form::Ipv4 => address().is_some_and(|address| address.is_ipv4()),
             Form::Ipv6 => address().is_some_and(|address| address.is_ipv6()),
@@ -279,6 +282,12 @@ impl Form {
             push_said(out, raw, limit);
         }
     }
+}
+
+/// What digits alone tell.
+fn whole_number(text: &[u8]) -> Option<i64> {
+    let digits = text.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(text).ok().filter(|_| digits)?.parse().ok()
 }
 
 /// Whether a text is a decimal number (`1.10`, but not `1e3` or `inf`).

@@ -19,14 +19,14 @@ const ROWS: &[Row] = &[
         form: Form::Ipv6,
         ..row("Device Custom IPv6 Address 2", "c6a2", 0, &[field::SRCADDR])
     },
-    Row { form: Form::Integer, ..row("Source Port", "spt", 0, &[field::SRCPORT]) },
+    Row { form: Form::Port, ..row("Source Port", "spt", 0, &[field::SRCPORT]) },
     Row { form: Form::Ipv4, ..row("Destination Address", "dst", 0, &[field::DSTADDR]) },
     Row {
         label: Some("Destination IPv6 Address"),
         form: Form::Ipv6,
         ..row("Device Custom IPv6 Address 3", "c6a3", 0, &[field::DSTADDR])
     },
-    Row { form: Form::Integer, ..row("Destination Port", "dpt", 0, &[field::DSTPORT]) },
+    Row { form: Form::Port, ..row("Destination Port", "dpt", 0, &[field::DSTPORT]) },
     Row { form: Form::Own(push_protocol), ..row("Transport Protocol", "proto", 31, &[field::PROTOCOL]) },
     Row { form: Form::Integer, ..row("Bytes Out", "out", 0, &[field::BYTES]) },
     Row {
@@ -35,14 +35,33 @@ const ROWS: &[Row] = &[
         ..row("Device Custom Number 1", "cn1", 0, &[field::PACKETS])
     },
     Row {
+        label: Some("packets-lost-no-route"),
+        form: Form::Integer,
+        ..row("Device Custom Number 2", "cn2", 0, &[field::PACKETS_LOST_NO_ROUTE])
+    },
+    Row {
+        label: Some("packets-lost-blackhole"),
+        form: Form::Integer,
+        ..row("Device Custom Number 3", "cn3", 0, &[field::PACKETS_LOST_BLACKHOLE])
+    },
+    Row {
         form: Form::Own(push_direction),
         ..row("Device Direction", "deviceDirection", 0, &[field::FLOW_DIRECTION])
     },
-    row("Device External ID", "deviceExternalId", 255, &[field::INTERFACE_ID]),
+    row("Device External ID", "deviceExternalId", 255, &[field::INTERFACE_ID, field::TGW_ATTACHMENT_ID]),
     row("Destination User ID", "duid", 1023, &[field::ACCOUNT_ID]),
     Row { label: Some("vpc-id"), ..row("Device Custom String 1", "cs1", 4000, &[field::VPC_ID]) },
     Row { label: Some("subnet-id"), ..row("Device Custom String 2", "cs2", 4000, &[field::SUBNET_ID]) },
     Row { label: Some("instance-id"), ..row("Device Custom String 3", "cs3", 4000, &[field::INSTANCE_ID]) },
+    Row { label: Some("tgw-id"), ..row("Device Custom String 4", "cs4", 4000, &[field::TGW_ID]) },
+    Row {
+        label: Some("tgw-src-vpc-id"),
+        ..row("Device Custom String 5", "cs5", 4000, &[field::TGW_SRC_VPC_ID])
+    },
+    Row {
+        label: Some("tgw-dst-vpc-id"),
+        ..row("Device Custom String 6", "cs6", 4000, &[field::TGW_DST_VPC_ID])
+    },
     row("Reason", "reason", 1023, &[field::REJECT_REASON]),
     // Last and always there, as in every mapping.
     Row { form: Form::Own(push_id), ..row("Device Payload ID", "devicePayloadId", 128, &[]) },

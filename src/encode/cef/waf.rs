@@ -49,8 +49,12 @@ const ROWS: &[Row] = &[
         ..row("Device Custom String 2", "cs2", 4000, &[field::LABELS])
     },
     Row {
+        label: Some("httpSourceId"),
+        ..row("Device Custom String 3", "cs3", 4000, &[field::HTTP_SOURCE_ID])
+    },
+    Row {
         label: Some("httpSourceName"),
-        ..row("Device Custom String 3", "cs3", 4000, &[field::HTTP_SOURCE_NAME])
+        ..row("Device Custom String 4", "cs4", 4000, &[field::HTTP_SOURCE_NAME])
     },
     Row {
         form: Form::Own(push_short_id),

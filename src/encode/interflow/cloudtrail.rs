@@ -22,6 +22,7 @@ pub(super) const MEMBERS: &[&str] = &[
     "msg_origin",
     "tenantid",
     "tenant_name",
+    "cust_id",
     "engid_name",
     "srcip",
     "srcip_type",

@@ -13,6 +13,7 @@ pub(super) const MEMBERS: &[&str] = &[
     "msg_origin",
     "tenantid",
     "tenant_name",
+    "cust_id",
     "engid_name",
     "_id",
     "s3",

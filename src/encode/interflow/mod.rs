@@ -38,6 +38,8 @@ pub struct InterflowSettings {
     pub tenantid: Option<String>,
     /// Tenant name of every line; left out when `None` or blank.
     pub tenant_name: Option<String>,
+    /// Customer id of every line; left out when `None` or blank.
+    pub cust_id: Option<String>,
     /// Name of the collecting instance; left out when `None` or blank.
     pub engid_name: Option<String>,
 }
@@ -51,6 +53,7 @@ impl Default for InterflowSettings {
             timestamp_field: None,
             tenantid: None,
             tenant_name: None,
+            cust_id: None,
             engid_name: None,
         }
     }
@@ -124,6 +127,7 @@ impl Header {
         for (name, value) in [
             ("tenantid", &settings.tenantid),
             ("tenant_name", &settings.tenant_name),
+            ("cust_id", &settings.cust_id),
             ("engid_name", &settings.engid_name),
         ] {
             if let Some(value) = value.as_deref().filter(|value| !matches!(*value, "" | "-")) {
@@ -200,12 +204,13 @@ mod tests {
         let settings = InterflowSettings {
             tenantid: Some(String::new()),
             tenant_name: Some("a \"b\"".to_owned()),
+            cust_id: Some("7".to_owned()),
             ..Default::default()
         };
         let header = Header::new(&CONTENT, &settings, &[]).unwrap();
         let line = format!("{{\"x\":0{}}}", String::from_utf8(header.common).unwrap());
         let line: serde_json::Value = serde_json::from_str(&line).unwrap();
-        assert_eq!(line["tenant_name"], "a \"b\"");
+        assert_eq!((&line["tenant_name"], &line["cust_id"]), (&"a \"b\"".into(), &"7".into()));
         assert_eq!(line.get("tenantid"), None);
         assert_eq!(line.get("engid_name"), None);
     }
