@@ -114,8 +114,8 @@ fn principal(region: &str, sources: &[&SourceConfig]) -> String {
     role.unwrap_or_else(|| unknown_role(region))
 }
 
-/// Allows to take on the roles of a source.
-fn assume_statement(source: &SourceConfig) -> Option<Value> {
+/// Allows to take on the roles of a source; `None` where it takes on none.
+pub fn assume_statement(source: &SourceConfig) -> Option<Value> {
     let roles = source.access.roles.as_ref()?;
     Some(json!({ "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": roles.arns }))
 }

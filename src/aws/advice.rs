@@ -67,10 +67,14 @@ const fn row(code: &'static str, stage: Stage, meaning: &'static str, next: &'st
     Advice { code, stage, meaning, next }
 }
 
-/// Codes of our own, for requests that nobody answered.
+/// Codes of our own: for requests that nobody answered, and for answers whose code says too little.
 pub mod before_answer {
     /// No provider had credentials, or the one that was asked failed.
     pub const NO_CREDENTIALS: &str = "NoCredentials";
+    /// STS refused a role.
+    pub const ROLE_REFUSED: &str = "STS.AccessDenied";
+    /// The answer complains of the kind of the signature.
+    pub const VERSION_TWO: &str = "SignatureVersion4Refused";
     /// The host's name is unknown.
     pub const NAME_UNKNOWN: &str = "NameUnknown";
     /// Nobody listens where the proxy should be.
@@ -122,7 +126,7 @@ pub const TABLE: &[Advice] = {
             before::TIMEOUT,
             Connection,
             "No connection or no answer came in time: packets are dropped on the way, or the other side hangs.",
-            "See whether a firewall lets this machine out to port 443, whether a proxy is needed, and whether a VPC endpoint for S3 covers this subnet.",
+            "See whether a firewall lets this machine out to port 443, whether a proxy is needed, and whether a VPC endpoint for S3 (for STS, where a role is named) covers this subnet.",
         ),
         row(
             before::CERTIFICATE,
@@ -141,6 +145,12 @@ pub const TABLE: &[Advice] = {
             Credentials,
             "No provider gave credentials: the settings, the environment, the shared files, a container or an instance role.",
             "Set [source.credentials], give this machine an instance role, or set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY for the service.",
+        ),
+        row(
+            before::ROLE_REFUSED,
+            Credentials,
+            "STS does not let this identity take on the role.",
+            "Name the identity in the role's trust policy, and allow it sts:AssumeRole on the role in its own; compare `external_id` with the sts:ExternalId of the trust policy, letter by letter.",
         ),
         row(
             before::BAD_REQUEST,
@@ -181,8 +191,20 @@ pub const TABLE: &[Advice] = {
         row(
             "InvalidClientTokenId",
             Credentials,
-            "STS does not know the access key.",
-            "Correct the key that assumes the role.",
+            "STS does not know the access key that takes on the role.",
+            "Correct `access_key_id`, or what the profile, the environment or the instance gives; a key that begins with ASIA needs its `session_token`.",
+        ),
+        row(
+            "InvalidIdentityToken",
+            Credentials,
+            "STS does not accept the web identity token.",
+            "See that the file of `web_identity_token_file` (else AWS_WEB_IDENTITY_TOKEN_FILE) is renewed, and that the account's OIDC provider has the token's issuer and audience.",
+        ),
+        row(
+            before::VERSION_TWO,
+            Credentials,
+            "The store refuses signature version 4: it seems to know version 2 only.",
+            "Have the store's operator allow version 4 (AWS4-HMAC-SHA256), or put a gateway before it that takes version 4; s3sweep signs with no other.",
         ),
         row(
             "AccountProblem",

@@ -213,6 +213,7 @@ mod tests {
     async fn a_region_that_is_set_is_kept_and_another_one_is_followed() {
         let told = Refusal {
             known_as: String::new(),
+            was_sent: true,
             date: None,
             class: Class::Unreachable,
             code: Some("PermanentRedirect".into()),

@@ -12,7 +12,11 @@ use aws_config::web_identity_token::WebIdentityTokenCredentialsProvider;
 use aws_credential_types::Credentials as Keys;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_sdk_sts::error::ProvideErrorMetadata;
+use aws_sdk_sts::operation::assume_role::AssumeRoleError;
+use aws_sdk_sts::operation::assume_role_with_web_identity::AssumeRoleWithWebIdentityError;
 
+use super::error::{NotGiven, code_of_sts};
 use super::renewing::{Found, Renewing};
 use super::sts::Sts;
 use crate::clock::SystemClock;
@@ -150,7 +154,24 @@ fn named(name: &str, error: CredentialsError) -> CredentialsError {
         error => {
             let cause = std::error::Error::source(&error);
             let text = cause.map_or_else(|| "not there, or without any".to_owned(), failure::chain);
-            CredentialsError::provider_error(format!("{name}: {text}"))
+            CredentialsError::provider_error(NotGiven {
+                words: format!("{name}: {text}"),
+                code: sts_code(&error).map(code_of_sts),
+            })
         }
     }
+}
+
+/// The code of STS, where a provider of the SDK asked it.
+fn sts_code(error: &CredentialsError) -> Option<&str> {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let role = error.downcast_ref::<AssumeRoleError>().map(ProvideErrorMetadata::code);
+        let token = || error.downcast_ref::<AssumeRoleWithWebIdentityError>().map(ProvideErrorMetadata::code);
+        if let Some(code) = role.or_else(token) {
+            return code;
+        }
+        cause = error.source();
+    }
+    None
 }

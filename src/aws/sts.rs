@@ -10,7 +10,7 @@ use aws_sdk_sts::Client;
 use aws_sdk_sts::config::{IdentityCache, SharedCredentialsProvider};
 use aws_sdk_sts::types::Credentials as Granted;
 
-use super::error::describe;
+use super::error::{NotGiven, Operation, code_of_sts, describe, refusal};
 use crate::config::Roles;
 
 /// How STS is reached.
@@ -107,7 +107,11 @@ fn refused<E>(call: &str, arn: &str, error: &SdkError<E, HttpResponse>) -> Crede
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    CredentialsError::provider_error(format!("{call} of {arn}: {}", describe(error)))
+    let code = code_of_sts(&refusal(Operation::List, error).known_as);
+    CredentialsError::provider_error(NotGiven {
+        words: format!("{call} of {arn}: {}", describe(error)),
+        code: Some(code),
+    })
 }
 
 fn granted(call: &str, arn: &str, given: Option<&Granted>) -> Result<Credentials, CredentialsError> {

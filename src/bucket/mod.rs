@@ -41,7 +41,7 @@ pub async fn open(
                 key: String::new(),
                 message: error.to_string(),
                 retry_after: None,
-                answer: Some(Box::new(Answer { code: BAD_REQUEST.to_owned(), date: None })),
+                answer: Some(Box::new(Answer { code: BAD_REQUEST.to_owned(), date: None, was_sent: false })),
             }),
         },
     }
@@ -194,6 +194,8 @@ pub struct Answer {
     pub code: String,
     /// The clock of whoever answered.
     pub date: Option<DateTime<Utc>>,
+    /// Whether the bucket was asked at all.
+    pub was_sent: bool,
 }
 
 impl BucketError {

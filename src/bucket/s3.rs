@@ -170,7 +170,7 @@ impl Bucket for S3Bucket {
         let sent = self.mended(RequestCounts::count_list, |client| self.send_list(client, request)).await;
         let (output, date) = sent.map_err(|refusal| {
             let retry_after = refusal.retry_after;
-            let answer = Some(Box::new(Answer { code: refusal.known_as, date: refusal.date }));
+            let answer = Some(Box::new(answer_of(&refusal)));
             let error = BucketError::list(refusal.class, &self.name, request, refusal.message);
             BucketError { retry_after, answer, ..error }
         })?;
@@ -185,7 +185,7 @@ impl Bucket for S3Bucket {
         let sent = self.mended(RequestCounts::count_get, |client| self.send_get(client, request)).await;
         let output = sent.map_err(|refusal| {
             let retry_after = refusal.retry_after;
-            let answer = Some(Box::new(Answer { code: refusal.known_as, date: refusal.date }));
+            let answer = Some(Box::new(answer_of(&refusal)));
             let error = BucketError::get(refusal.class, &self.name, request, refusal.message);
             BucketError { retry_after, answer, ..error }
         })?;
@@ -200,6 +200,11 @@ impl Bucket for S3Bucket {
     fn repeats(&self) -> Option<&RequestCounts> {
         Some(&self.repeats)
     }
+}
+
+/// What is told of a refusal.
+fn answer_of(refusal: &Refusal) -> Answer {
+    Answer { code: refusal.known_as.clone(), date: refusal.date, was_sent: refusal.was_sent }
 }
 
 /// A body on its way.

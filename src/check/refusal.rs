@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Fault, Line, Status};
-use crate::aws::advice::{Advice, Stage, advice, before_answer};
+use crate::aws::advice::{Advice, Stage, advice, before_answer as before};
 use crate::bucket::BucketError;
 use crate::config::SourceConfig;
 use crate::failure::{self, Class};
@@ -30,7 +30,7 @@ pub(super) fn code_of(error: &BucketError) -> Option<&str> {
 
 /// Whether anything was sent at all.
 pub(super) fn was_sent(error: &BucketError) -> bool {
-    !matches!(code_of(error), None | Some(before_answer::NO_CREDENTIALS | before_answer::BAD_REQUEST))
+    error.answer.as_ref().is_some_and(|answer| answer.was_sent)
 }
 
 /// The line of a request that failed.
@@ -83,6 +83,7 @@ fn missing(advice: &Advice, source: &SourceConfig, error: &BucketError) -> Optio
     match (advice.code, error.operation) {
         ("AccessDenied", "GET") => Some(policy::get_statement(&error.bucket, region, &source.pattern)),
         ("AccessDenied", _) => Some(policy::list_statement(&error.bucket, region, &source.pattern)),
+        (before::ROLE_REFUSED, _) => policy::assume_statement(source),
         ("KMS.AccessDenied", _) => Some(policy::decrypt_statement(key_arn(&error.message), region)),
         _ => None,
     }

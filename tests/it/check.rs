@@ -167,6 +167,7 @@ fn answer_of(code: &str) -> String {
             ),
         ),
         _ if code.starts_with("HTTP ") => answer(code[5..].parse().unwrap(), ""),
+        before::VERSION_TWO => refusal(400, "InvalidArgument", "Unsupported Authorization Type"),
         "PermanentRedirect" => refusal(301, code, "use the other endpoint"),
         "SlowDown" | "ServiceUnavailable" => refusal(503, code, "busy"),
         "InternalError" => refusal(500, code, "accident"),

@@ -27,6 +27,7 @@ mod faults;
 mod filters;
 mod first_look;
 mod fixtures;
+mod foreign;
 #[path = "../../fuzz/checks/mod.rs"]
 mod fuzz_checks;
 mod gone;

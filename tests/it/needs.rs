@@ -25,12 +25,18 @@ pub enum Need {
     Mandoc,
     /// `jsonschema` for Python.
     JsonSchema,
+    /// Ceph's S3.
+    Radosgw,
+    /// moto, for Python.
+    Moto,
+    /// `squid`.
+    Squid,
     /// Real objects beside the tree.
     RealObjects,
 }
 
 impl Need {
-    const ALL: [Need; 9] = [
+    const ALL: [Need; 12] = [
         Need::Strace,
         Need::Mount,
         Need::Python,
@@ -39,6 +45,9 @@ impl Need {
         Need::Fish,
         Need::Mandoc,
         Need::JsonSchema,
+        Need::Radosgw,
+        Need::Moto,
+        Need::Squid,
         Need::RealObjects,
     ];
 
@@ -52,6 +61,9 @@ impl Need {
             Need::Fish => "fish",
             Need::Mandoc => "mandoc",
             Need::JsonSchema => "jsonschema",
+            Need::Radosgw => "radosgw",
+            Need::Moto => "moto",
+            Need::Squid => "squid",
             Need::RealObjects => "real-objects",
         }
     }

@@ -1,8 +1,6 @@
 //! The binary with an environment of the test: where credentials come from, in AWS's order, and what
 //! goes through a proxy.
 
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -10,6 +8,7 @@ use chrono::{DateTime, Utc};
 
 use s3sweep::testing::{Asked as Request, S3Server, ServerFault};
 
+use super::site::Site;
 use super::stub::{Answer, Asked, Authority, Stub, ok};
 use super::{PAGE, role_of, server};
 
@@ -17,66 +16,6 @@ const ID: &str = "S3SWEEPTESTKEY";
 const SECRET: &str = "s3sweep-test-secret";
 /// Nobody listens there.
 const NOWHERE: &str = "http://127.0.0.1:1";
-
-struct Site {
-    folder: tempfile::TempDir,
-}
-
-struct Ran {
-    code: Option<i32>,
-    all: String,
-}
-
-impl Site {
-    /// A source of the bucket `acme` at `endpoint`, with more settings.
-    fn new(endpoint: &str, settings: &str) -> Self {
-        let site = Site { folder: tempfile::tempdir().unwrap() };
-        let text = format!(
-            "state_dir = \"state\"\nsink = {{ path = \"out\" }}\n[[source]]\nname = \"main\"\nlog_type = \"jsonl\"\n\
-             bucket = \"acme\"\nprefix = \"logs\"\nstart = \"all\"\ntimestamp_field = \"t\"\nregion = \"us-east-1\"\n\
-             endpoint_url = \"{endpoint}\"\npath_style = true\n{settings}\n"
-        );
-        site.file("s3sweep.toml", &text);
-        site
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn file(&self, name: &str, text: &str) -> String {
-        let path = self.path(name);
-        std::fs::write(&path, text).unwrap();
-        path.display().to_string()
-    }
-
-    /// Runs the binary with nothing of our environment but `env`.
-    fn run(&self, args: &[&str], env: &[(&str, &str)]) -> Ran {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_s3sweep"));
-        command.args(args).arg("-c").arg(self.path("s3sweep.toml"));
-        command.env_clear().current_dir(self.folder.path()).stdin(Stdio::null());
-        command.envs(env.iter().copied());
-        let output = command.output().expect("the binary is built with the tests");
-        let all = [output.stdout, output.stderr].concat();
-        Ran { code: output.status.code(), all: String::from_utf8_lossy(&all).into_owned() }
-    }
-
-    /// All bytes of the files below the site but for those that hold secrets by their purpose.
-    fn left(&self, but: &[&str]) -> Vec<u8> {
-        let (mut folders, mut bytes) = (vec![self.folder.path().to_owned()], Vec::new());
-        while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder).unwrap() {
-                let path = entry.unwrap().path();
-                match path.is_dir() {
-                    true => folders.push(path),
-                    false if but.iter().any(|name| path.ends_with(name)) => {}
-                    false => bytes.extend(std::fs::read(path).unwrap()),
-                }
-            }
-        }
-        bytes
-    }
-}
 
 /// Instance metadata of version 2, container credentials and STS in one: the key that the S3 server
 /// knows, each time with another token.

@@ -3,8 +3,11 @@
 
 mod credentials;
 mod environment;
+mod foreign;
 mod network;
+mod refusals;
 mod requests;
+mod site;
 mod stub;
 
 use std::sync::Arc;
