@@ -368,7 +368,7 @@ impl Run<'_> {
         let resume = self.progress.clone();
         loop {
             let eof = self.fill(&mut window, inflated).await?;
-            self.origin.write_time = self.collector.clock.now().timestamp_millis();
+            self.origin.write_at(self.collector.clock.now().timestamp_millis());
             failpoint::hit("mid-body");
             loop {
                 match self.step(&mut *decoder, &mut window, &mut at, &resume, eof)? {

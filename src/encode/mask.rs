@@ -23,19 +23,15 @@ impl HeaderMask {
 
     /// Appends a WAF record in one line, byte for byte but for line breaks and hidden values.
     pub fn push_one_line(&self, record: &Record<'_>, out: &mut Vec<u8>) {
-        let raw = record.raw();
-        let mut copied = 0;
+        let mut hidden = Vec::new();
         walk::each_object(record.get(field::HEADERS).unwrap_or_default(), ["name", "value"], |header| {
             if let [Some(name), Some(value)] = header
                 && self.hides(json::string_body(name).unwrap_or_default())
             {
-                let start = value.as_ptr() as usize - raw.as_ptr() as usize;
-                json::push_one_line(out, &raw[copied..start]);
-                out.extend_from_slice(REDACTED);
-                copied = start + value.len();
+                hidden.push(value);
             }
         });
-        json::push_one_line(out, &raw[copied..]);
+        push_hiding(&hidden, record, out);
     }
 
     /// What may be shown of bytes that should be a WAF record and are none. In them nobody can
@@ -63,9 +59,27 @@ impl HeaderMask {
 
     /// Whether the value of a header is hidden, by its still escaped name.
     pub(super) fn hides(&self, name: &[u8]) -> bool {
+        // nearly all names are plain: there is nothing to unescape and to trim
+        if name.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'\\') {
+            return self.names.iter().any(|hidden| hidden.as_bytes().eq_ignore_ascii_case(name));
+        }
         let name = json::unescape(name);
         self.names.iter().any(|hidden| hidden.eq_ignore_ascii_case(name.trim()))
     }
+}
+
+/// Appends a record in one line, byte for byte but for line breaks and these of its values, which
+/// are in their order.
+pub(super) fn push_hiding(hidden: &[&[u8]], record: &Record<'_>, out: &mut Vec<u8>) {
+    let raw = record.raw();
+    let mut copied = 0;
+    for value in hidden {
+        let start = value.as_ptr() as usize - raw.as_ptr() as usize;
+        json::push_one_line(out, &raw[copied..start]);
+        out.extend_from_slice(REDACTED);
+        copied = start + value.len();
+    }
+    json::push_one_line(out, &raw[copied..]);
 }
 
 /// The member of a header that has its value.

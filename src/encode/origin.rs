@@ -12,8 +12,28 @@ pub struct Origin {
     object: IdHash,
     /// Ordinal of the record within the object, from 0.
     pub ordinal: u64,
-    /// Now, in epoch milliseconds.
-    pub write_time: i64,
+    write_time: i64,
+    /// The same in digits.
+    write_digits: Digits,
+}
+
+/// The digits of a number.
+#[derive(Clone, Copy, Debug)]
+struct Digits {
+    /// As many as the longest number has.
+    bytes: [u8; 20],
+    length: usize,
+}
+
+impl Digits {
+    fn of(number: i64) -> Self {
+        let mut digits = Digits { bytes: [0; 20], length: 0 };
+        let mut buffer = itoa::Buffer::new();
+        let text = buffer.format(number).as_bytes();
+        digits.bytes[..text.len()].copy_from_slice(text);
+        digits.length = text.len();
+        digits
+    }
 }
 
 impl Origin {
@@ -25,12 +45,30 @@ impl Origin {
         json::push_string(&mut members, key);
         let parts = [bucket, key, etag].map(str::as_bytes);
         let object = parts.into_iter().fold(IdHash::new(), IdHash::with);
-        Origin { members, object, ordinal: 0, write_time: 0 }
+        Origin { members, object, ordinal: 0, write_time: 0, write_digits: Digits::of(0) }
     }
 
     /// Another record of the object.
-    pub fn at(self, ordinal: u64, write_time: i64) -> Self {
-        Origin { ordinal, write_time, ..self }
+    pub fn at(mut self, ordinal: u64, write_time: i64) -> Self {
+        self.ordinal = ordinal;
+        self.write_at(write_time);
+        self
+    }
+
+    /// Says when this record and those after it are written, in epoch milliseconds.
+    pub fn write_at(&mut self, write_time: i64) {
+        self.write_time = write_time;
+        self.write_digits = Digits::of(write_time);
+    }
+
+    /// When the record is written, in epoch milliseconds.
+    pub fn write_time(&self) -> i64 {
+        self.write_time
+    }
+
+    /// The digits of [`Origin::write_time`].
+    pub(super) fn write_digits(&self) -> &[u8] {
+        &self.write_digits.bytes[..self.write_digits.length]
     }
 
     /// `"bucket":"…","key":"…"`, the members of a JSON object.
@@ -75,13 +113,24 @@ impl IdHash {
         // A product moves upwards what tells parts apart: the upper half is mixed into the lower.
         let hash = (self.0 ^ self.0 >> 64).wrapping_mul(Self::PRIME);
         let mut digits = [0; 32];
-        for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(hash.to_be_bytes()) {
-            const HEX: &[u8; 16] = b"0123456789abcdef";
-            *pair = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+        for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(hash.to_be_bytes()) {
+            *pair = HEX[usize::from(byte)];
         }
         digits
     }
 }
+
+/// The two digits of each byte.
+const HEX: [[u8; 2]; 256] = {
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < pairs.len() {
+        let digits = b"0123456789abcdef";
+        pairs[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    pairs
+};
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,8 @@ pub struct Column {
     pub name: String,
     /// The same in camel case, as a member of a JSON object: `pktSrcaddr`.
     pub member: String,
+    /// What begins this member after another one: `,"pktSrcaddr":`.
+    pub lead: String,
     /// The field that the log type knows it as; `None` for a column it does not know.
     pub field: Option<Field>,
 }
@@ -80,7 +82,7 @@ impl Columns {
         if let Some(field) = field {
             self.places[usize::from(field)] = u16::try_from(self.list.len()).unwrap_or(ABSENT);
         }
-        self.list.push(Column { name, member, field: field.map(Field) });
+        self.list.push(Column { name, lead: format!(",\"{member}\":"), member, field: field.map(Field) });
         Ok(())
     }
 

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use memchr::{memchr, memchr2, memchr2_iter};
+use memchr::{memchr, memchr2_iter};
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use wide::u8x32;
@@ -112,12 +112,13 @@ pub fn push_as_string(out: &mut Vec<u8>, raw: &[u8]) {
 
 /// The length of the string that begins `raw`, quotes included; all of `raw` when it is cut.
 pub(super) fn string_length(raw: &[u8]) -> usize {
-    let mut at = 1;
-    while let Some(found) = raw.get(at..).and_then(|rest| memchr2(b'"', b'\\', rest)) {
-        if raw[at + found] == b'"' {
-            return at + found + 1;
+    let mut at = plain_end(raw, 1);
+    while let Some(byte) = raw.get(at) {
+        match byte {
+            b'"' => return at + 1,
+            b'\\' => at = plain_end(raw, at + 2),
+            _ => at = plain_end(raw, at + 1),
         }
-        at += found + 2;
     }
     raw.len()
 }
@@ -164,6 +165,14 @@ pub fn plain_end(text: &[u8], mut at: usize) -> usize {
         at += 1;
     }
     at
+}
+
+/// Whether `text` can stand within a JSON string as it is.
+#[inline]
+pub fn is_plain(text: &[u8]) -> bool {
+    let Some(last) = text.last_chunk() else { return plain_end(text, 0) == text.len() };
+    let (blocks, _) = text.as_chunks();
+    blocks.iter().chain([last]).all(|block| plain_bytes(block) == BLOCK)
 }
 
 /// Bytes looked at together.

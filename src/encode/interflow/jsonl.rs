@@ -103,7 +103,7 @@ mod tests {
             ("not asked for", None, r#"{"timestamp":1}"#, None),
         ] {
             let line = encode(field, record);
-            assert_eq!(line["timestamp"], want.unwrap_or(ORIGIN.write_time), "{name}");
+            assert_eq!(line["timestamp"], want.unwrap_or(ORIGIN.write_time()), "{name}");
         }
     }
 }

@@ -13,7 +13,6 @@ pub(super) mod line;
 pub mod vpcflow;
 pub mod waf;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::{EncodeSettings, Encoder, Origin, SettingsError};
@@ -146,10 +145,18 @@ impl Header {
     /// Begins a line: its times, and what is the same for all records. A record that tells no
     /// time has that of writing.
     fn begin(&self, time: Option<i64>, origin: &Origin, out: &mut Vec<u8>) {
+        let mut digits = itoa::Buffer::new();
+        let time = time.map_or(origin.write_digits(), |time| digits.format(time).as_bytes());
+        self.begin_at([time, b""], origin, out);
+    }
+
+    /// Like [`Header::begin`] with the digits of the time, in two pieces.
+    #[inline]
+    fn begin_at(&self, time: [&[u8]; 2], origin: &Origin, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"timestamp\":");
-        push_number(out, time.unwrap_or(origin.write_time));
+        time.iter().for_each(|digits| out.extend_from_slice(digits));
         push_name(out, member!("write_time"));
-        push_number(out, origin.write_time);
+        out.extend_from_slice(origin.write_digits());
         out.extend_from_slice(&self.common);
     }
 
@@ -168,7 +175,7 @@ impl Header {
 /// Appends the source's address with its version and reach; `false`, and nothing else, when it
 /// is no IP address.
 fn push_srcip(source: &[u8], out: &mut Vec<u8>) -> bool {
-    let ip = std::str::from_utf8(source).ok().and_then(|text| text.parse::<IpAddr>().ok());
+    let ip = address::parse(source);
     if let Some(ip) = ip {
         push_text(out, text_member!("srcip"), Some(source));
         push_text(out, text_member!("srcip_type"), Some(address::reach(ip).as_bytes()));

@@ -76,7 +76,7 @@ impl VpcFlowEncoder {
 
 impl Encoder for VpcFlowEncoder {
     fn encode(&self, record: &Record<'_>, origin: &Origin, out: &mut Vec<u8>) {
-        let mut row = Row { record, out, unfit: 0 };
+        let mut row = Row { record, out, unfit: 0, is_plain: json::is_plain(record.raw()) };
         row.push_times(&self.header, origin);
         row.push_address(&SOURCE);
         row.push_address(&DESTINATION);
@@ -95,6 +95,8 @@ struct Row<'r, 'o> {
     out: &'o mut Vec<u8>,
     /// Bits of the fields whose values did not fit; they go to the vendor object as texts.
     unfit: u128,
+    /// No value of the row needs an escape.
+    is_plain: bool,
 }
 
 /// The fields and members of one end of a flow.
@@ -143,13 +145,13 @@ impl<'r> Row<'r, '_> {
         read
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
     }
 
     /// Appends `name` and the value; nothing when there is none.
-    #[inline]
+    #[inline(always)]
     fn push_member(&mut self, name: &[u8], value: Option<&[u8]>) {
         if let Some(value) = value {
             self.push(name);
@@ -160,18 +162,16 @@ impl<'r> Row<'r, '_> {
     fn push_times(&mut self, header: &Header, origin: &Origin) {
         let start = self.read(field::START, seconds);
         let end = self.read(field::END, seconds);
-        let time = start.or(end).and_then(number).map(|seconds| seconds * 1_000);
-        header.begin(time, origin, self.out);
+        match start.or(end) {
+            Some(seconds) => header.begin_at([seconds, zeros(seconds)], origin, self.out),
+            None => header.begin(None, origin, self.out),
+        }
         self.push(b",\"_id\":\"");
         self.push(&origin.record_id());
         self.push(b"\"");
-        for (name, time) in [(&b",\"start_time\":"[..], start), (b",\"end_time\":", end)] {
-            if let Some(seconds) = time {
-                self.push(name);
-                self.push_millis(seconds);
-            }
-        }
-        if let (Some(start), Some(end)) = (start.and_then(number), end.and_then(number))
+        self.push_millis(b",\"start_time\":", start);
+        self.push_millis(b",\"end_time\":", end);
+        if let (Some(start), Some(end)) = (start.map(digits), end.map(digits))
             && start <= end
         {
             self.push(b",\"duration\":");
@@ -179,13 +179,13 @@ impl<'r> Row<'r, '_> {
         }
     }
 
-    /// Appends the milliseconds of the digits of [`seconds`].
-    #[inline]
-    fn push_millis(&mut self, seconds: &[u8]) {
+    /// Appends `name` and the milliseconds of the digits of [`seconds`].
+    #[inline(always)]
+    fn push_millis(&mut self, name: &[u8], time: Option<&[u8]>) {
+        let Some(seconds) = time else { return };
+        self.push(name);
         self.push(seconds);
-        if seconds != b"0" {
-            self.push(b"000");
-        }
+        self.push(zeros(seconds));
     }
 
     #[inline(always)]
@@ -276,24 +276,29 @@ impl<'r> Row<'r, '_> {
 
     /// The cells that no normalised field holds whole.
     fn push_vendor_object(&mut self) {
-        self.push(b"{");
-        let mut comma: &[u8] = b"";
+        let open = self.out.len();
         for (column, value) in self.record.cells() {
             let kept = column.field.map_or(Kept::Text, kept);
             if kept == Kept::Unfit && column.field.is_none_or(|field| self.unfit >> field.0 & 1 == 0) {
                 continue;
             }
-            self.push(comma);
-            self.push(b"\"");
-            self.push(column.member.as_bytes());
-            self.push(b"\":");
+            self.push(column.lead.as_bytes());
             match kept {
                 Kept::Number if integer(value).is_some() => self.push(value),
                 Kept::Tag => push_text(self.out, &percent_decoded(value)),
+                _ if self.is_plain => {
+                    self.push(b"\"");
+                    self.push(value);
+                    self.push(b"\"");
+                }
                 Kept::Number | Kept::Text | Kept::Unfit => push_text(self.out, value),
             }
-            comma = b",";
         }
+        if self.out.len() == open {
+            self.push(b"{");
+        }
+        // The comma before the first member becomes the brace.
+        self.out[open] = b'{';
         self.push(b"}");
     }
 }
@@ -333,7 +338,12 @@ fn integer(value: &[u8]) -> Option<&[u8]> {
 }
 
 fn number(value: &[u8]) -> Option<i64> {
-    integer(value).map(|digits| digits.iter().fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0')))
+    integer(value).map(digits)
+}
+
+/// The number that the digits of an [`integer`] are.
+fn digits(integer: &[u8]) -> i64 {
+    integer.iter().fold(0, |sum, digit| sum * 10 + i64::from(digit - b'0'))
 }
 
 /// The digits of seconds since 1970.
@@ -341,9 +351,13 @@ fn seconds(value: &[u8]) -> Option<&[u8]> {
     integer(value).filter(|digits| digits.len() <= MAX_TIME_DIGITS)
 }
 
+/// What makes milliseconds of the digits of [`seconds`].
+fn zeros(seconds: &[u8]) -> &'static [u8] {
+    if seconds == b"0" { b"" } else { b"000" }
+}
+
 fn ip(value: &[u8]) -> Option<(&[u8], IpAddr)> {
-    let address = std::str::from_utf8(value).ok()?.parse().ok()?;
-    Some((value, address))
+    Some((value, address::parse(value)?))
 }
 
 /// The keyword of a protocol number, in small letters (IANA, "Protocol Numbers"); the number

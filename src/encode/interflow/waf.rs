@@ -6,7 +6,7 @@
 
 use super::line::{member, push_name, push_nested, push_object, push_text, text_member};
 use super::{Content, Header, InterflowSettings, SettingsError, push_srcip};
-use crate::encode::mask::HeaderMask;
+use crate::encode::mask::{HeaderMask, push_hiding};
 use crate::encode::origin::IdHash;
 use crate::encode::text;
 use crate::encode::{Encoder, Origin};
@@ -77,7 +77,7 @@ impl Encoder for WafEncoder {
         push_web_acl(record, out);
         push_labels(record, out);
         self.header.push_place(origin, out);
-        self.mask.push_one_line(record, out);
+        push_hiding(&headers.hidden, record, out);
         out.extend_from_slice(b"}\n");
     }
 }
@@ -89,6 +89,8 @@ pub(in crate::encode) struct RequestHeaders<'a> {
     pub host: Option<&'a [u8]>,
     pub user_agent: Option<&'a [u8]>,
     referer: Option<&'a [u8]>,
+    /// The values that are hidden, raw, in their order.
+    hidden: Vec<&'a [u8]>,
 }
 
 impl<'a> RequestHeaders<'a> {
@@ -96,16 +98,18 @@ impl<'a> RequestHeaders<'a> {
         let mut headers = RequestHeaders::default();
         let list = record.get(field::HEADERS).unwrap_or_default();
         walk::each_object(list, ["name", "value"], |[name, value]| {
-            let Some(name) = name.and_then(json::string_body) else { return };
+            let (Some(name), Some(value)) = (name.and_then(json::string_body), value) else { return };
+            if mask.hides(name) {
+                headers.hidden.push(value);
+                return;
+            }
             let place = match name.len() {
                 4 if name.eq_ignore_ascii_case(b"host") => &mut headers.host,
                 10 if name.eq_ignore_ascii_case(b"user-agent") => &mut headers.user_agent,
                 7 if name.eq_ignore_ascii_case(b"referer") => &mut headers.referer,
                 _ => return,
             };
-            if !mask.hides(name) {
-                *place = place.or_else(|| value.and_then(json::filled_string));
-            }
+            *place = place.or_else(|| json::filled_string(value));
         });
         headers
     }
