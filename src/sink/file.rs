@@ -15,7 +15,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 
 use super::durable::sync_folder;
-use super::folder::{Folder, down, read_sink_id};
+use super::folder::{self, Folder, down, read_sink_id};
 use super::recovery::{Own, check_fresh, plan};
 use super::retention::{self, Keep};
 pub use super::segment::Compression;
@@ -54,6 +54,8 @@ pub struct FileSink {
     folder: Option<Folder>,
     /// Where this process began in a folder that it took over and the state does not know yet.
     taken: Option<Position>,
+    /// It stood in its folder before: a folder that is gone now may come back.
+    was_up: bool,
     /// Where the sink stands; `None` before `recover` and after any failure.
     stand: Option<Stand>,
 }
@@ -80,7 +82,7 @@ impl FileSink {
     /// A sink that has touched nothing yet. `clock` is the wall clock, also where sweeps run with
     /// a fixed instant: it tells the age of segments.
     pub fn new(settings: FileSinkSettings, clock: Arc<dyn Clock>) -> Self {
-        FileSink { settings, clock, folder: None, taken: None, stand: None }
+        FileSink { settings, clock, folder: None, taken: None, was_up: false, stand: None }
     }
 
     /// Takes the folder for a state that knows no position in it; segments begin after `sequence`.
@@ -163,6 +165,10 @@ impl FileSink {
             return Err(wrong_order("write", "the sealed segment is not finished yet"));
         }
         if stand.open.is_none() {
+            if !folder.still_holds(folder.path()) {
+                // what lies there now may be the empty place where its volume was
+                return Err(folder::gone(folder.path()));
+            }
             let sequence = stand.last.sequence.saturating_add(1);
             stand.open = Some(OpenSegment::create(folder.path(), &stand.last.sink_id, sequence, now)?);
         }
@@ -219,6 +225,9 @@ impl FileSink {
 impl Sink for FileSink {
     fn recover(&mut self, committed: Option<&Position>) -> Result<(), SinkError> {
         self.stand = None;
+        if self.was_up {
+            folder::find_again(&self.settings.path)?;
+        }
         // a position without an id comes from a sink that keeps none
         let committed = committed.filter(|position| !position.sink_id.is_empty());
         let stand = match committed {
@@ -234,6 +243,7 @@ impl Sink for FileSink {
             }
         };
         self.stand = Some(stand);
+        self.was_up = true;
         Ok(())
     }
 

@@ -329,6 +329,68 @@ fn a_folder_that_is_gone() {
     assert!(!new.path().join("gone").exists(), "a refusal makes no folder");
 }
 
+/// A volume that goes while the sink runs: unmounted, with its mount point left, or broken.
+#[test]
+fn a_folder_that_goes_while_the_sink_runs_is_waited_for() {
+    for left in ["nothing", "an empty folder", "a file"] {
+        for moment in ["before the first record", "amid a segment", "before it is finished", "between two"] {
+            let case = format!("{moment}, {left}");
+            let above = folder();
+            let (here, away) = (above.path().join("here"), above.path().join("away"));
+            let mut sink = sink(&here);
+            sink.recover(None).expect("fresh");
+            let mut position = None;
+            let mut commit = |sink: &mut FileSink, finish| {
+                let at = sink.commit(finish).expect("committed");
+                position = Some(at);
+            };
+            if moment != "before the first record" {
+                sink.write(b"abc").expect("written");
+                commit(&mut sink, moment != "amid a segment");
+            }
+            if moment == "between two" {
+                sink.seal().expect("sealed");
+            }
+            fs::rename(&here, &away).expect("away");
+            match left {
+                "an empty folder" => fs::create_dir(&here).expect("made"),
+                "a file" => fs::write(&here, "").expect("written"),
+                _ => {}
+            }
+            let down = |result: Result<(), SinkError>| {
+                let error = result.expect_err(&case);
+                assert!(matches!(error, SinkError::Down { .. }), "{case}: {error}");
+            };
+            match moment {
+                // the segment may take records wherever it lies now; they are not committed
+                "amid a segment" => {
+                    let _ = sink.write(b"torn");
+                    sink.stand = None;
+                }
+                "before it is finished" => down(sink.seal()),
+                _ => down(sink.write(b"def")),
+            }
+            for _ in 0..2 {
+                down(sink.recover(position.as_ref()));
+            }
+            match left {
+                "an empty folder" => fs::remove_dir(&here).expect("nothing was made in it"),
+                "a file" => fs::remove_file(&here).expect("removed"),
+                _ => {}
+            }
+            fs::rename(&away, &here).expect("back");
+            sink.recover(position.as_ref()).expect("it is there again");
+            sink.write(b"def").expect("written");
+            sink.commit(true).expect("committed");
+            sink.seal().expect("sealed");
+            let all = files(&here);
+            assert!(all.keys().all(|name| name.ends_with(".ndjson")), "{case}: {all:?}");
+            let records = all.into_values().collect::<String>();
+            assert_eq!(records, if moment == "before the first record" { "def" } else { "abcdef" }, "{case}");
+        }
+    }
+}
+
 #[test]
 fn a_folder_moved_as_a_whole_goes_on() {
     let above = folder();

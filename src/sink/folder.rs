@@ -115,6 +115,21 @@ fn read_small(path: &Path) -> Result<Option<String>, SinkError> {
     }
 }
 
+/// Looks for a folder that this process has used before: it may be gone for a while, with its volume,
+/// and an empty mount point in its place. Nothing is made there.
+pub(super) fn find_again(path: &Path) -> Result<(), SinkError> {
+    match read_sink_id(path)? {
+        Some(_) => Ok(()),
+        None => Err(gone(path)),
+    }
+}
+
+/// The folder of a running sink is not where it was.
+pub(super) fn gone(path: &Path) -> SinkError {
+    let what = format!("its folder {} is gone; mount its volume or bring it back", path.display());
+    SinkError::Down { what, source: io::ErrorKind::NotFound.into() }
+}
+
 /// Makes a [`SinkError::Down`] out of what was tried at a path.
 pub(super) fn down(tried: &str, path: &Path) -> impl FnOnce(io::Error) -> SinkError {
     let what = format!("cannot {tried} {}", path.display());

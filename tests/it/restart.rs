@@ -3,6 +3,7 @@
 
 mod failpoints;
 mod panics;
+mod sink_away;
 pub mod site;
 
 use std::process::{Child, Stdio};

@@ -182,6 +182,16 @@ impl Site {
         ids
     }
 
+    /// Whole lines in all plain segments, those of the open one included.
+    pub fn delivered_so_far(&self) -> usize {
+        let names = self.sink_files().into_keys().filter(|name| name.starts_with("s3sweep-"));
+        let lines = |name: String| {
+            std::fs::read(self.path("out").join(name))
+                .map_or(0, |bytes| bytes.iter().filter(|byte| **byte == b'\n').count())
+        };
+        names.map(lines).sum()
+    }
+
     /// The finished segments hold each record of `want` once, and nothing unfinished lies there.
     pub fn assert_exact(&self, want: &Fixture, case: &str) {
         let found = self.delivered();
