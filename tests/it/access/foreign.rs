@@ -111,15 +111,17 @@ fn noted(log: &str) -> Vec<(String, String, String)> {
     words.map(|words| (words[3].clone(), words[6].clone(), words[7].clone())).collect()
 }
 
-/// What squid notes beyond the first lines; it writes a line after the tunnel is closed.
-async fn noted_since(log: &str, lines: usize) -> Vec<(String, String, String)> {
-    for _ in 0..100 {
-        if noted(log).len() > lines {
-            break;
+/// What squid has noted once nothing more comes: it writes a line after the tunnel is closed.
+async fn all_noted(log: &str) -> Vec<(String, String, String)> {
+    let mut before = noted(log);
+    loop {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let now = noted(log);
+        if now.len() == before.len() {
+            return now;
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        before = now;
     }
-    noted(log).split_off(lines)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,10 +155,10 @@ async fn squid_lets_those_through_who_know_its_password() {
         ("settings", proxy("p@ss:w/%rd", ""), &[][..]),
         ("environment", String::new(), &[("HTTPS_PROXY", login.as_str())]),
     ] {
-        let before = noted(log).len();
+        let before = all_noted(log).await.len();
         let ran = run(&["once"], &proxy, env);
         assert_eq!(ran.code, Some(0), "{case}: {}", ran.all);
-        let noted = noted_since(log, before).await;
+        let noted = all_noted(log).await.split_off(before);
         assert!(!noted.is_empty() && noted.iter().all(|line| *line == through), "{case}: {noted:?}");
     }
     let ran = run(&["check", "--show-certificate"], &proxy("p@ss:w/%rd", ""), &[]);
@@ -167,15 +169,14 @@ async fn squid_lets_those_through_who_know_its_password() {
         ran.all
     );
 
-    let before = noted(log).len();
+    let before = all_noted(log).await.len();
     let ran = run(&["check"], &proxy("hush", ""), &[]);
     assert_eq!(ran.code, Some(3), "{}", ran.all);
     assert!(ran.all.contains("proxy's user and password") && !ran.all.contains("hush"), "{}", ran.all);
-    assert_eq!(noted_since(log, before).await[0].0, "TCP_DENIED/407");
+    assert_eq!(all_noted(log).await[before].0, "TCP_DENIED/407");
 
-    let before = noted(log).len();
+    let before = all_noted(log).await.len();
     let ran = run(&["check"], &proxy("p@ss:w/%rd", "no_proxy = [\".example.test\"]"), &[]);
     assert_eq!(ran.code, Some(3), "nobody but the proxy knows the host: {}", ran.all);
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(noted(log).len(), before, "asked directly");
+    assert_eq!(all_noted(log).await.len(), before, "asked directly");
 }

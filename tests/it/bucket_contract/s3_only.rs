@@ -1,9 +1,13 @@
 //! What only S3 has: signatures, error answers, bodies that break off, the Date header.
 
+use super::places::{access, open};
 use super::*;
-use s3sweep::aws;
+use s3sweep::aws::{self, Timeouts};
+use s3sweep::bucket;
 use s3sweep::bucket::s3::S3Bucket;
 use s3sweep::clock::{Clock as _, SystemClock};
+use s3sweep::config::{Access, BucketLocation, Credentials, Secret};
+use s3sweep::testing::{S3Server, ServerFault};
 use std::time::Duration;
 
 async fn server() -> S3Server {
