@@ -45,6 +45,7 @@ pub mod buffers;
 pub mod clock;
 pub mod failpoint;
 pub mod failure;
+pub mod metrics;
 pub mod retry;
 
 #[cfg(feature = "testing")]

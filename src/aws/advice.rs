@@ -413,6 +413,21 @@ pub fn advice(code: &str) -> Option<&'static Advice> {
     TABLE.iter().find(|row| row.code == code)
 }
 
+/// What is known about the code that a message names as a word of its own; an S3 code says more than
+/// a bare status, a longer code more than a part of it.
+pub fn named_in(message: &str) -> Option<&'static Advice> {
+    let is_word =
+        |letter: Option<char>| letter.is_some_and(|letter| letter.is_alphanumeric() || letter == '_');
+    let names = |code: &str| {
+        message.match_indices(code).any(|(at, _)| {
+            let (before, after) = (&message[..at], &message[at + code.len()..]);
+            !is_word(before.chars().next_back()) && !is_word(after.chars().next())
+        })
+    };
+    let named = TABLE.iter().filter(|row| names(row.code));
+    named.max_by_key(|row| (!row.code.starts_with("HTTP "), row.code.len()))
+}
+
 /// The table as `docs/errors.md` has it.
 pub fn markdown() -> String {
     let mut text = String::from("| code | stage | what it means | what to do |\n|---|---|---|---|\n");
@@ -425,6 +440,23 @@ pub fn markdown() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_code_is_found_in_a_message() {
+        for row in TABLE {
+            let message = format!("LIST s3://acme/x: {}: some text (HTTP 418)", row.code);
+            assert_eq!(named_in(&message).map(|found| found.code), Some(row.code));
+        }
+        for (message, want) in [
+            ("AccessDenied: Access Denied (HTTP 403, request id 1)", Some("AccessDenied")),
+            ("KMS.AccessDenied: no kms:Decrypt (HTTP 400)", Some("KMS.AccessDenied")),
+            ("unreadable answer (HTTP 503)", Some("HTTP 503")),
+            ("NotAccessDenied or AccessDeniedNot, HTTP 4030", None),
+            ("", None),
+        ] {
+            assert_eq!(named_in(message).map(|found| found.code), want, "{message}");
+        }
+    }
 
     #[test]
     fn each_code_stands_in_the_table_once_and_fits_a_cell() {

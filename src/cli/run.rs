@@ -2,16 +2,18 @@
 
 use std::convert::Infallible;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::exit::Exit;
+use super::exit::{Exit, UsageError};
 use super::{Global, instance, reload};
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::service::control::Control;
+use crate::service::http::{HttpServer, Site};
 use crate::service::notify::Notifier;
 use crate::service::socket::{ServeLimits, Server};
 use crate::service::{Instance, Options, Roster, signals};
@@ -45,12 +47,13 @@ pub(super) async fn run(args: &RunArgs, config: Config, global: &Global) -> anyh
     let manager = Notifier::of_environment();
     let sources = instance::sources(&config)?;
     let options = Options {
-        clock: std::sync::Arc::new(SystemClock),
+        clock: Arc::new(SystemClock),
         adopt_state: args.adopt_state,
         rebuild_state: args.rebuild_state,
         give_up: false,
         stop: signals.stop(),
     };
+    let http = bind(&config).await?;
     let state_dir = config.state_dir.clone();
     let roster = Roster::new(config.clone(), sources);
     let instance = Instance::open(config, options).await?;
@@ -61,7 +64,9 @@ pub(super) async fn run(args: &RunArgs, config: Config, global: &Global) -> anyh
     let beside = async {
         manager.ready(roster.sources().len());
         tokio::select! {
-            () = serve(server.as_ref(), &control, &stop) => manager.stopping(),
+            _ = async { tokio::join!(serve(server.as_ref(), &control, &stop), show(http.as_ref(), &control, &stop)) } => {
+                manager.stopping();
+            }
             () = reload::keep_reloading(hangups, global, &roster, &manager) => {}
         }
         std::future::pending::<Infallible>().await // the sweeps end as they do
@@ -86,6 +91,28 @@ async fn serve(server: Option<&Server>, control: &Control<'_>, stop: &Cancellati
         Some(server) => server.serve(control, stop).await,
         None => stop.cancelled().await,
     }
+}
+
+/// Answers over HTTP, where it is configured, until `stop`.
+async fn show(http: Option<&HttpServer>, control: &Control<'_>, stop: &CancellationToken) {
+    match http {
+        Some(http) => http.serve(Arc::new(Site::new(control.instance)), stop).await,
+        None => stop.cancelled().await,
+    }
+}
+
+/// Takes the HTTP address, if there is one, before anything else is touched.
+async fn bind(config: &Config) -> anyhow::Result<Option<HttpServer>> {
+    let bound = HttpServer::bind(&config.http).await.map_err(|error| {
+        let address = config.http.listen.map(|address| address.to_string()).unwrap_or_default();
+        UsageError(format!(
+            "failed to listen at {address}: {error}; change `http.listen`, or end what listens there"
+        ))
+    })?;
+    if let Some(address) = bound.as_ref().and_then(|http| http.address().ok()) {
+        info!(%address, "metrics, health and status page");
+    }
+    Ok(bound)
 }
 
 /// Without its socket the daemon goes on; commands then find the state directory locked.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::Problem;
+use super::http::check_http;
 use super::model::{Compression, Config, Limits, SinkConfig, SinkType, SourceConfig};
 use super::overlap::overlapping_sources;
 use super::raw::{RawConfig, RawLimits, RawSink, RawSource, Set};
@@ -37,6 +38,7 @@ pub(super) fn check(raw: &RawConfig, texts: &Texts) -> Result<Config, Vec<Proble
     let times = keep(times(&top, raw), &mut problems);
     let sink = keep(sink(&top, raw, texts, state_dir.as_ref()), &mut problems);
     let limits = keep(limits(&raw.limits), &mut problems);
+    let http = keep(check_http(&raw.http), &mut problems);
     let instance = keep(instance(&top, raw), &mut problems);
     let identity_file = keep(identity_file(&top, raw, texts), &mut problems);
     let mut sources = Vec::new();
@@ -53,12 +55,12 @@ pub(super) fn check(raw: &RawConfig, texts: &Texts) -> Result<Config, Vec<Proble
         let reason = "there is no source; add a [[source]] table with name, log_type, bucket and prefix";
         problems.push(Problem::new(0..0, "source", reason));
     }
-    match (state_dir, times, sink, limits, instance.zip(identity_file)) {
+    match (state_dir, times, sink, limits.zip(http), instance.zip(identity_file)) {
         (
             Some(state_dir),
             Some((history, close_spread)),
             Some(sink),
-            Some(limits),
+            Some((limits, http)),
             Some((instance, identity_file)),
         ) if problems.is_empty() => {
             warnings.extend(overlapping_sources(&sources));
@@ -73,6 +75,7 @@ pub(super) fn check(raw: &RawConfig, texts: &Texts) -> Result<Config, Vec<Proble
                 instance,
                 identity_file,
                 limits,
+                http,
                 warnings,
             })
         }
@@ -286,7 +289,7 @@ fn limits(raw: &Set<RawLimits>) -> Result<Limits, Problem> {
 }
 
 /// All bounds above fit 64 bits; on a smaller machine they end at what it can address.
-fn small(number: u64) -> usize {
+pub(super) fn small(number: u64) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }
 

@@ -14,6 +14,7 @@ mod file_pattern;
 mod files;
 mod filter;
 mod forms;
+mod http;
 mod model;
 mod names;
 mod overlap;

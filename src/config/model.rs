@@ -1,5 +1,6 @@
 //! What a configuration means: every setting present, checked and of its own type.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub struct Config {
     pub identity_file: Option<PathBuf>,
     /// Bounds of memory and concurrency.
     pub limits: Limits,
+    /// Metrics, health and status page.
+    pub http: HttpConfig,
     /// What is accepted but deserves a word (overlapping sources and the like).
     pub warnings: Vec<String>,
 }
@@ -71,6 +74,19 @@ pub struct Limits {
     pub object_timeout: Duration,
     /// GETs for one object and sweep.
     pub get_attempts: u32,
+}
+
+/// Metrics, health and status page of the daemon, over HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpConfig {
+    /// Where it listens; `None`: nowhere.
+    pub listen: Option<SocketAddr>,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// For a request to arrive, and as long again for its answer to be taken.
+    pub request_timeout: Duration,
+    /// A source is asked with one LIST when it was not asked for this long; zero: never.
+    pub check_every: Duration,
 }
 
 /// The sink's kind.

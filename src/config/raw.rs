@@ -39,6 +39,8 @@ pub(super) struct RawConfig {
     pub sink: Set<RawSink>,
     /// Bounds of memory, requests and time.
     pub limits: Set<RawLimits>,
+    /// Metrics, health and status page of `run`.
+    pub http: Set<RawHttp>,
     /// What is collected. At least one.
     #[serde(default)]
     pub source: Vec<Typed<RawSource>>,
@@ -144,6 +146,27 @@ pub(super) struct RawLimits {
     /// The most GETs for one object in one sweep.
     #[schemars(extend("default" = 4, "minimum" = 1, "maximum" = 100))]
     pub get_attempts: Set<u64>,
+}
+
+/// Metrics, health and status page of `run`, over HTTP.
+#[derive(Debug, Default, serde::Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Http")]
+pub(super) struct RawHttp {
+    /// The address to answer at: a port of this machine alone ("9184"), or an IP address and a port.
+    /// Whoever reaches it may read, so an address of other machines ("0.0.0.0:9184") is to be written
+    /// out. If not set, nothing listens.
+    pub listen: Set<String>,
+    /// Connections at once; others wait.
+    #[schemars(extend("default" = 16, "minimum" = 1, "maximum" = 1_000))]
+    pub max_connections: Set<u64>,
+    /// The longest time for a request to arrive; its answer is to be taken in as long again.
+    #[schemars(with = "Option<DurationText>", extend("default" = "10S", "x-minimum" = "1S"))]
+    pub request_timeout: Set<String>,
+    /// A source that was not asked for this long is asked with one LIST, so that what is told of its
+    /// state is not older. "0M": never.
+    #[schemars(with = "Option<DurationText>", extend("default" = "5M", "x-minimum" = "0M"))]
+    pub check_every: Set<String>,
 }
 
 /// The words of `file_type` that this build knows.

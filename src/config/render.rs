@@ -27,6 +27,7 @@ struct Shown {
     identity_file: Option<String>,
     sink: ShownSink,
     limits: ShownLimits,
+    http: ShownHttp,
     source: Vec<ShownSource>,
 }
 
@@ -74,6 +75,15 @@ struct ShownLimits {
     stall_timeout: String,
     object_timeout: String,
     get_attempts: u32,
+}
+
+#[derive(Serialize)]
+struct ShownHttp {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listen: Option<String>,
+    max_connections: usize,
+    request_timeout: String,
+    check_every: String,
 }
 
 #[derive(Serialize)]
@@ -252,6 +262,12 @@ fn shown(config: &Config) -> Shown {
         identity_file: config.identity_file.as_ref().map(|path| path.display().to_string()),
         sink: shown_sink(config),
         limits: shown_limits(config),
+        http: ShownHttp {
+            listen: config.http.listen.map(|address| address.to_string()),
+            max_connections: config.http.max_connections,
+            request_timeout: show_duration(config.http.request_timeout),
+            check_every: show_duration(config.http.check_every),
+        },
         source: config.sources.iter().map(shown_source).collect(),
     }
 }

@@ -11,7 +11,9 @@ use toml::de::{DeTable, DeValue};
 
 use super::error::{Problem, hint};
 use super::names::names_of;
-use super::raw::{RawCondition, RawConfig, RawCredentials, RawLimits, RawProxy, RawRule, RawSink, RawSource};
+use super::raw::{
+    RawCondition, RawConfig, RawCredentials, RawHttp, RawLimits, RawProxy, RawRule, RawSink, RawSource,
+};
 use super::texts::{Text, Texts};
 
 /// What stands in a configuration written by `init` where the user has to decide.
@@ -138,6 +140,7 @@ fn check_keys(whole: &DeTable<'_>, problems: &mut Vec<Problem>) {
             ("limits", DeValue::Table(limits)) => {
                 check_table(limits, "limits", names_of::<RawLimits>(), problems);
             }
+            ("http", DeValue::Table(http)) => check_table(http, "http", names_of::<RawHttp>(), problems),
             (DEFAULTS, DeValue::Table(defaults)) => check_defaults(defaults, problems),
             (SOURCE, DeValue::Array(sources)) => {
                 for (number, source) in sources.iter().enumerate() {
@@ -216,6 +219,7 @@ fn elsewhere(name: &str, known: &[&'static str]) -> String {
         ("the top of the file", names_of::<RawConfig>()),
         ("[sink]", names_of::<RawSink>()),
         ("[limits]", names_of::<RawLimits>()),
+        ("[http]", names_of::<RawHttp>()),
         ("[[source]]", names_of::<RawSource>()),
         ("[source.credentials]", names_of::<RawCredentials>()),
     ];

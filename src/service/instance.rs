@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::watch::{Standing, TimedSink, Watch, Watched};
 use super::wiring::{self, Shared};
 use super::{ReadOnly, Source};
 use crate::bucket::Bucket;
@@ -62,6 +63,9 @@ pub enum InstanceError {
     Commit(#[from] CommitError),
 }
 
+/// A bucket and what is counted of its requests.
+type Metered = (Arc<dyn Bucket>, Arc<RequestCounts>);
+
 /// One instance at work.
 pub struct Instance {
     pub(super) config: Config,
@@ -69,6 +73,8 @@ pub struct Instance {
     pub(super) handle: CommitHandle,
     committer: JoinSet<Result<(), CommitError>>,
     windows: Buffers,
+    /// What is known of the sources while they are swept.
+    pub(super) watch: Arc<Watch>,
     pub(super) stop: CancellationToken,
 }
 
@@ -78,6 +84,8 @@ impl Instance {
         let Options { clock, adopt_state, rebuild_state, give_up, stop } = options;
         let settings = wiring::commit_settings(&config, give_up);
         let (own, its_stop) = (config.clone(), stop.clone());
+        let watch = Arc::new(Watch::new(clock.clone()));
+        let metrics = watch.metrics.clone();
         let known = rebuild_state.then(|| wiring::known_sources(&config, clock.now()));
         let opening = tokio::task::spawn_blocking(move || {
             let state = match &known {
@@ -86,7 +94,7 @@ impl Instance {
             };
             let state: Arc<dyn State> = Arc::new(state);
             let durable = Durable {
-                sink: wiring::sink(&own.sink)?,
+                sink: Box::new(TimedSink::new(wiring::sink(&own.sink)?, metrics)),
                 state: state.clone(),
                 dead_letters: DeadLetters::new(&own.sink.dead_letter_path),
                 history: open_history(&own.state_dir, &*state)?,
@@ -103,6 +111,7 @@ impl Instance {
             config,
             shared: Shared { state, clock, limits },
             handle,
+            watch,
             stop,
         })
     }
@@ -112,6 +121,11 @@ impl Instance {
     pub async fn close(self) -> Result<(), InstanceError> {
         let Instance { handle, committer, .. } = self;
         Ok(handle.end(committer).await?)
+    }
+
+    /// What is known of the sources, for those who show it.
+    pub fn watch(&self) -> &Arc<Watch> {
+        &self.watch
     }
 
     /// The stored state, to be read only.
@@ -133,12 +147,20 @@ impl Instance {
     }
 
     async fn sweep_now(&self, source: &Source, stop: CancellationToken) -> Swept {
+        let standing = self.watch.of(&source.config);
+        standing.begins();
         let (bucket, counts) = match source.metered(&self.config.limits).await {
-            Ok(opened) => opened,
-            Err(error) => return Swept::unreachable(&source.config.name, &error),
+            Ok(opened) => watched(opened, &standing),
+            Err(error) => {
+                let swept = Swept::unreachable(&source.config.name, &error);
+                standing.cannot_open(&error);
+                standing.swept(&swept.report, false);
+                return swept;
+            }
         };
         let context = self.context(source, bucket.clone(), counts, stop.clone());
-        let swept = sweep::sweep(context, |key| self.collector(source, bucket, key, stop)).await;
+        let swept = sweep::sweep(context, |key| self.collector(source, bucket, key, stop.clone())).await;
+        standing.swept(&swept.report, stop.is_cancelled() || swept.ended.is_err());
         summarise(&swept.report);
         swept
     }
@@ -183,12 +205,14 @@ impl Instance {
         incomplete: Vec<Incomplete>,
         stop: CancellationToken,
     ) -> Swept {
+        let standing = self.watch.of(&source.config);
         let (bucket, counts) = match source.metered(&self.config.limits).await {
-            Ok(opened) => opened,
+            Ok(opened) => watched(opened, &standing),
             Err(error) => return Swept::unreachable(&source.config.name, &error),
         };
         let context = self.context(source, bucket.clone(), counts, stop.clone());
         let swept = audit::repair(context, incomplete, |key| self.collector(source, bucket, key, stop)).await;
+        standing.count(&swept.report);
         summarise(&swept.report);
         swept
     }
@@ -255,6 +279,11 @@ impl Instance {
             stop,
         }
     }
+}
+
+/// A bucket as [`Source::metered`] returns it, whose answers are noted.
+fn watched((bucket, counts): Metered, standing: &Arc<Standing>) -> Metered {
+    (Arc::new(Watched::new(bucket, standing.clone())), counts)
 }
 
 fn open_history(state_dir: &Path, state: &dyn State) -> Result<History, CommitError> {

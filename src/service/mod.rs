@@ -1,7 +1,9 @@
 //! An instance at work: the loop of the daemon, one sweep of each source, and what an operator asks
 //! of a running instance.
 
+mod checking;
 pub mod control;
+pub mod http;
 mod instance;
 pub mod notify;
 mod read_only;
@@ -9,7 +11,9 @@ mod roster;
 pub mod signals;
 pub mod socket;
 mod source;
+pub mod stored;
 mod turn;
+pub mod watch;
 mod wiring;
 
 use std::collections::BTreeSet;
@@ -29,12 +33,21 @@ pub use turn::Holding;
 pub use wiring::{configured, timeouts};
 
 impl Instance {
-    /// Sweeps every source of the roster on its recurrence until stopped; the first sweeps begin at
-    /// once, and so do those of a source that the roster adds or changes.
+    /// Sweeps every source of the roster on its recurrence until stopped, and checks those that are
+    /// seldom swept in between.
     pub async fn run(&self, roster: &Roster) -> Result<(), SweepError> {
+        tokio::select! {
+            swept = self.keep_all_sweeping(roster) => swept,
+            never = self.keep_checking(roster) => match never {},
+        }
+    }
+
+    /// The first sweeps begin at once, and so do those of a source that the roster adds or changes.
+    async fn keep_all_sweeping(&self, roster: &Roster) -> Result<(), SweepError> {
         let mut news = roster.news();
         let (mut loops, mut at_work) = (FuturesUnordered::new(), BTreeSet::new());
         while !self.stop.is_cancelled() {
+            self.watch.keep(&roster.sources());
             for source in roster.sources() {
                 if at_work.insert(source.config.name.clone()) {
                     loops.push(self.keep_sweeping(roster, source.config.name.clone()));
@@ -62,8 +75,11 @@ impl Instance {
             let Some(source) = roster.source(&name) else { return Ok(name) };
             let began = first.elapsed();
             self.sweep(&source).await.ended?;
-            let due = schedule::until_next(source.config.recurrence, began, first.elapsed());
-            let due = Instant::now() + due;
+            let wait = schedule::until_next(source.config.recurrence, began, first.elapsed());
+            if let Some(standing) = self.watch.get(&name) {
+                standing.waits(wait);
+            }
+            let due = Instant::now() + wait;
             loop {
                 tokio::select! {
                     () = self.stop.cancelled() => return Ok(name),

@@ -31,9 +31,11 @@ mod foreign;
 #[path = "../../fuzz/checks/mod.rs"]
 mod fuzz_checks;
 mod gone;
+mod http;
 mod interflow_names;
 mod layouts;
 mod links;
+mod metrics_docs;
 mod model;
 mod needs;
 mod operate_docs;

@@ -31,12 +31,16 @@ pub enum Need {
     Moto,
     /// `squid`.
     Squid,
+    /// Prometheus's parser for Python.
+    PrometheusClient,
+    /// `promtool`.
+    Promtool,
     /// Real objects beside the tree.
     RealObjects,
 }
 
 impl Need {
-    const ALL: [Need; 12] = [
+    const ALL: [Need; 14] = [
         Need::Strace,
         Need::Mount,
         Need::Python,
@@ -48,6 +52,8 @@ impl Need {
         Need::Radosgw,
         Need::Moto,
         Need::Squid,
+        Need::PrometheusClient,
+        Need::Promtool,
         Need::RealObjects,
     ];
 
@@ -64,6 +70,8 @@ impl Need {
             Need::Radosgw => "radosgw",
             Need::Moto => "moto",
             Need::Squid => "squid",
+            Need::PrometheusClient => "prometheus-client",
+            Need::Promtool => "promtool",
             Need::RealObjects => "real-objects",
         }
     }

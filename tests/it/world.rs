@@ -36,6 +36,10 @@ use tokio_util::sync::CancellationToken;
 pub struct HandClock(Arc<Mutex<DateTime<Utc>>>);
 
 impl HandClock {
+    pub fn new(now: DateTime<Utc>) -> Self {
+        HandClock(Arc::new(Mutex::new(now)))
+    }
+
     pub fn set(&self, now: DateTime<Utc>) {
         *self.0.lock().unwrap() = now;
     }
