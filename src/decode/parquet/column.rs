@@ -13,6 +13,8 @@ use super::{ParquetError, Room};
 pub struct ColumnReader {
     column: Column,
     chunk: Chunk,
+    /// Rows that have no page yet.
+    rows: u64,
     dictionary: Option<Dictionary>,
     page: Option<OpenPage>,
     /// Bytes that dictionary and page take.
@@ -30,8 +32,9 @@ struct OpenPage {
 }
 
 impl ColumnReader {
-    pub fn new(column: Column, chunk: Chunk) -> Self {
-        ColumnReader { column, chunk, dictionary: None, page: None, dictionary_bytes: 0, page_bytes: 0 }
+    /// A reader of the chunk of so many rows.
+    pub fn new(column: Column, chunk: Chunk, rows: u64) -> Self {
+        ColumnReader { column, chunk, rows, dictionary: None, page: None, dictionary_bytes: 0, page_bytes: 0 }
     }
 
     /// Appends the cell of the next row.
@@ -83,6 +86,10 @@ impl ColumnReader {
             self.dictionary_bytes = bytes;
             self.dictionary = Some(Dictionary::read(self.column.kind, page.bytes, page.values)?);
         } else {
+            self.rows = self
+                .rows
+                .checked_sub(u64::from(page.values))
+                .ok_or_else(|| ParquetError::damaged("a page has more values than the column rows"))?;
             room.take(bytes)?;
             self.page_bytes = bytes;
             self.page = Some(self.open(page)?);

@@ -82,10 +82,18 @@ impl Footer {
         if columns.is_empty() {
             return Err(ParquetError::damaged("the footer has no columns"));
         }
-        if row_groups.iter().any(|group| group.chunks.len() != columns.len()) {
-            return Err(ParquetError::damaged("a row group does not fit the columns"));
-        }
         Ok(Footer { columns, row_groups })
+    }
+
+    /// Whether all chunks may lie in a file of so many bytes, each in a place of its own: then no
+    /// part of it is read again and again.
+    pub fn check_places(&self, stored: u64) -> Result<(), ParquetError> {
+        let chunks = self.row_groups.iter().flat_map(|group| &group.chunks);
+        let bytes = chunks.fold(0, |sum: u64, chunk| sum.saturating_add(chunk.end - chunk.start));
+        if bytes > stored {
+            return Err(ParquetError::damaged("its columns are longer than it"));
+        }
+        Ok(())
     }
 }
 
@@ -187,6 +195,9 @@ impl RowGroup {
                 3 => rows = cursor.zigzag()?,
                 _ => cursor.skip(field.kind)?,
             }
+        }
+        if chunks.len() != columns || columns == 0 {
+            return Err(ParquetError::damaged("a row group does not fit the columns"));
         }
         let rows =
             u64::try_from(rows).map_err(|_| ParquetError::damaged("a row group has less than no rows"))?;

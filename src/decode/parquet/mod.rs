@@ -4,10 +4,13 @@
 //! In: a file that can be read at any place. Out: that text, piece by piece, the same for the
 //! same file, so a place in it is a place in the object. A row without a value in a column has a
 //! `-` there. Memory is bounded before it is taken: by [`Limits::max_page_bytes`] for all that is
-//! held at a time. Nothing panics, whatever the bytes.
+//! held at a time. Work is bounded by what is stored: no byte is read for two columns, and pages
+//! are judged by what they inflate to, as text is. Nothing panics, whatever the bytes.
 
 mod column;
 mod footer;
+#[cfg(test)]
+mod lies;
 mod packed;
 mod page;
 mod thrift;
@@ -21,15 +24,15 @@ use footer::{Footer, RowGroup};
 
 /// Bytes of text that are handed out together, or a row more.
 const PIECE: usize = 64 * 1024;
-/// The footer takes at most so much of `max_page_bytes`: what is read of it is a few times as large.
-const FOOTER_SHARE: u64 = 8;
+/// What is read of a footer takes at most so many times its bytes.
+const FOOTER_SHARE: u64 = 16;
 
 /// How far a file may be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Most bytes of pages and dictionaries held at a time, for all columns together.
+    /// Most bytes of the footer, pages and dictionaries held at a time, for all columns together.
     pub max_page_bytes: u64,
-    /// Bounds of the text, which is judged as inflated bytes are.
+    /// Bounds of the text, and of all pages, which are judged as inflated bytes are.
     pub text: InflateLimits,
 }
 
@@ -77,14 +80,41 @@ impl ParquetError {
     }
 }
 
-/// What memory is left for pages.
+/// What memory is left for pages, and how much work was done for them.
 #[derive(Debug)]
 struct Room {
     taken: u64,
     limit: u64,
+    /// Bytes of all pages so far, none of which need be held any more.
+    inflated: u64,
+    /// Bytes of the file.
+    stored: u64,
+    limits: InflateLimits,
 }
 
 impl Room {
+    fn new(stored: u64, limits: Limits) -> Self {
+        Room { taken: 0, limit: limits.max_page_bytes, inflated: 0, stored, limits: limits.text }
+    }
+
+    /// Counts a page before it is inflated: many that hold no row would cost time and give none.
+    fn inflate(&mut self, bytes: u64) -> Result<(), ParquetError> {
+        self.inflated = self.inflated.saturating_add(bytes);
+        self.judge(self.inflated)
+    }
+
+    /// Few stored bytes may say very many.
+    fn judge(&self, inflated: u64) -> Result<(), ParquetError> {
+        let (InflateLimits { max_object_bytes, max_ratio }, stored) = (self.limits, self.stored);
+        if inflated > max_object_bytes {
+            return Err(ParquetError::Text(InflateError::TooLarge { limit: max_object_bytes }));
+        }
+        if inflated > RATIO_JUDGED_ABOVE && inflated > max_ratio.saturating_mul(stored) {
+            return Err(ParquetError::Text(InflateError::TooSteep { limit: max_ratio, inflated, stored }));
+        }
+        Ok(())
+    }
+
     /// Whether so many bytes more may be taken.
     fn check(&self, bytes: u64) -> Result<(), ParquetError> {
         let needed = self.taken.saturating_add(bytes);
@@ -109,8 +139,6 @@ impl Room {
 #[derive(Debug)]
 pub struct ParquetText<F> {
     file: F,
-    stored: u64,
-    limits: InflateLimits,
     footer: Footer,
     room: Room,
     /// The row group that comes next.
@@ -132,12 +160,11 @@ impl<F: Read + Seek> ParquetText<F> {
     /// When it is no Parquet file, is damaged, or its columns are not those of a flat table.
     pub fn open(mut file: F, limits: Limits) -> Result<Self, ParquetError> {
         let stored = file.seek(SeekFrom::End(0)).map_err(ParquetError::Read)?;
-        let room = Room { taken: 0, limit: limits.max_page_bytes };
-        let footer = Footer::read(&footer(&mut file, stored, &room)?)?;
+        let mut room = Room::new(stored, limits);
+        let footer = Footer::read(&footer(&mut file, stored, &mut room)?)?;
+        footer.check_places(stored)?;
         Ok(ParquetText {
             file,
-            stored,
-            limits: limits.text,
             footer,
             room,
             group: 0,
@@ -178,7 +205,7 @@ impl<F: Read + Seek> ParquetText<F> {
         }
         let written = text.len() - before;
         self.written += written as u64;
-        if let Err(error) = self.judge() {
+        if let Err(error) = self.room.judge(self.written) {
             self.ended.get_or_insert(error);
         }
         match self.ended.take() {
@@ -212,7 +239,7 @@ impl<F: Read + Seek> ParquetText<F> {
             self.group += 1;
             self.rows = *rows;
             let columns = self.footer.columns.iter().cloned().zip(chunks);
-            self.columns = columns.map(|(column, chunk)| ColumnReader::new(column, *chunk)).collect();
+            self.columns = columns.map(|(column, chunk)| ColumnReader::new(column, *chunk, *rows)).collect();
         }
         self.rows -= 1;
         for (number, column) in self.columns.iter_mut().enumerate() {
@@ -224,23 +251,11 @@ impl<F: Read + Seek> ParquetText<F> {
         text.push(b'\n');
         Ok(true)
     }
-
-    /// Few stored bytes may say very many rows.
-    fn judge(&self) -> Result<(), ParquetError> {
-        let InflateLimits { max_object_bytes, max_ratio } = self.limits;
-        let (inflated, stored) = (self.written, self.stored);
-        if inflated > max_object_bytes {
-            return Err(ParquetError::Text(InflateError::TooLarge { limit: max_object_bytes }));
-        }
-        if inflated > RATIO_JUDGED_ABOVE && inflated > max_ratio.saturating_mul(stored) {
-            return Err(ParquetError::Text(InflateError::TooSteep { limit: max_ratio, inflated, stored }));
-        }
-        Ok(())
-    }
 }
 
-/// The bytes of the footer: its length and the magic bytes end the file.
-fn footer(file: &mut (impl Read + Seek), stored: u64, room: &Room) -> Result<Vec<u8>, ParquetError> {
+/// The bytes of the footer: its length and the magic bytes end the file. Room is taken for all
+/// that is read of it.
+fn footer(file: &mut (impl Read + Seek), stored: u64, room: &mut Room) -> Result<Vec<u8>, ParquetError> {
     const TAIL: u64 = 8;
     let mut tail = [0; TAIL as usize];
     let start = stored
@@ -255,7 +270,7 @@ fn footer(file: &mut (impl Read + Seek), stored: u64, room: &Room) -> Result<Vec
     let length = u64::from(u32::from_le_bytes(length));
     let start =
         start.checked_sub(length).ok_or_else(|| ParquetError::damaged("its footer is longer than it"))?;
-    room.check(length.saturating_mul(FOOTER_SHARE))?;
+    room.take(length.saturating_mul(FOOTER_SHARE))?;
     file.seek(SeekFrom::Start(start)).map_err(ParquetError::Read)?;
     let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
     file.read_exact(&mut bytes).map_err(ParquetError::Read)?;

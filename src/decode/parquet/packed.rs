@@ -164,15 +164,22 @@ impl Delta {
         Ok(number)
     }
 
-    /// Whether all numbers are read.
-    fn is_done(&self) -> bool {
-        self.left == 0
-    }
-
-    /// The bytes after the numbers, which are passed over.
+    /// The bytes after the numbers, which are passed over: part by part, since a part of very
+    /// many numbers may take a single byte.
     pub fn rest(mut self) -> Result<Bytes, ParquetError> {
-        while !self.is_done() {
-            self.next()?;
+        // the first number has no difference
+        let mut left = self.left.saturating_sub(1);
+        while left > 0 {
+            if self.in_part == 0 {
+                self.next_part()?;
+            }
+            let passed = left.min(self.in_part);
+            left -= passed;
+            self.in_part -= passed;
+            self.at += passed * u64::from(self.width);
+            if self.at.div_ceil(8) > self.bytes.len() as u64 {
+                return Err(ParquetError::damaged("packed numbers end too early"));
+            }
         }
         self.end_part();
         Ok(self.bytes)

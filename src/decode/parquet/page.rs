@@ -64,7 +64,7 @@ struct Header {
 pub fn read(
     file: &mut (impl Read + Seek),
     chunk: &mut Chunk,
-    room: &Room,
+    room: &mut Room,
 ) -> Result<Option<Page>, ParquetError> {
     while chunk.start < chunk.end {
         let header = read_header(file, chunk)?;
@@ -79,6 +79,7 @@ pub fn read(
         chunk.start += stored;
         if let Some(page_type) = header.page_type()? {
             room.check(stored.saturating_add(inflated))?;
+            room.inflate(inflated)?;
             file.seek(SeekFrom::Start(start)).map_err(ParquetError::Read)?;
             let stored = exactly(file, stored)?;
             return header.page(page_type, stored, inflated, chunk.codec).map(Some);
