@@ -59,7 +59,17 @@ impl LogType {
         }
     }
 
-    /// The fields among them that are objects with members of any name.
+    /// Further paths that records of this type may have, which decoders do not note: filters find
+    /// them by a walk. `.*` at the end of one stands for itself and any path below.
+    pub fn more_paths(self) -> &'static [&'static str] {
+        match self {
+            LogType::CloudTrail => cloudtrail::MORE_PATHS,
+            LogType::Waf => waf::MORE_PATHS,
+            LogType::VpcFlow | LogType::Jsonl => &[],
+        }
+    }
+
+    /// The fields of [`LogType::paths`] that are objects with members of any name.
     pub fn free_form(self) -> &'static [Field] {
         match self {
             LogType::CloudTrail => &cloudtrail::FREE_FORM,

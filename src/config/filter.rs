@@ -103,7 +103,7 @@ fn condition(table: &Table, raw: &RawCondition, log_type: LogType) -> Result<Con
             "records of log type {} have no field \"{}\"{}",
             log_type.word(),
             typed.get_ref(),
-            hint(typed.get_ref(), log_type.paths().iter().copied())
+            hint(typed.get_ref(), names(log_type))
         );
         table.wrong("field", typed, reason)
     })?;
@@ -113,6 +113,12 @@ fn condition(table: &Table, raw: &RawCondition, log_type: LogType) -> Result<Con
     }
     let test = test(table, raw)?;
     Ok(Condition { field, test })
+}
+
+/// The fields that a name may have been meant for.
+fn names(log_type: LogType) -> impl Iterator<Item = &'static str> {
+    let more = log_type.more_paths().iter().map(|path| path.trim_end_matches(".*"));
+    log_type.paths().iter().copied().chain(more)
 }
 
 /// The one test that was typed.

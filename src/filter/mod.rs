@@ -46,7 +46,8 @@ pub struct Condition {
 }
 
 /// What is asked of a field's text: a string's text, a number or word as it is written, an object
-/// or list as compact JSON. A field that is absent or `null` has none.
+/// or list as compact JSON. A field that is absent or `null` has none; one below a list has as many
+/// as the list has elements, of which one must do.
 #[derive(Clone, Debug)]
 pub enum Test {
     /// It is one of these; case counts.
@@ -86,18 +87,15 @@ impl Rule {
 
 impl Condition {
     fn holds(&self, record: &Record<'_>) -> bool {
-        let Some(text) = self.field.text(record) else {
-            return matches!(self.test, Test::Exists(false));
-        };
         match &self.test {
-            Test::OneOf(texts) => texts.iter().any(|one| *one == text),
-            Test::Prefix(prefix) => text.starts_with(prefix.as_str()),
-            Test::Regex(regex) => regex.is_match(&text),
-            Test::Cidr(networks) => {
+            Test::OneOf(texts) => self.field.any_text(record, &|text| texts.iter().any(|one| one == text)),
+            Test::Prefix(prefix) => self.field.any_text(record, &|text| text.starts_with(prefix.as_str())),
+            Test::Regex(regex) => self.field.any_text(record, &|text| regex.is_match(text)),
+            Test::Cidr(networks) => self.field.any_text(record, &|text| {
                 let address = text.parse::<IpAddr>();
                 address.is_ok_and(|address| networks.iter().any(|network| network.contains(address)))
-            }
-            Test::Exists(wanted) => *wanted,
+            }),
+            Test::Exists(wanted) => self.field.any_text(record, &|_| true) == *wanted,
         }
     }
 }

@@ -8,7 +8,10 @@ use crate::record::LogType;
 
 const RECORD: &str = r#"{"eventName":"Desc\u0072ibe","readOnly":true,"sourceIPAddress":"10.1.2.3",
     "userAgent":"","errorCode":null,"userIdentity":{"type":"Root"},
-    "requestParameters":{"bucketName":"b","n": 12,"list":[1, "x"],"none":null}}"#;
+    "resources":[{"ARN":"arn:a","type":"A"},{"ARN":"arn:b"}, null],"tlsDetails":{"keyExchange":"x25519"},
+    "edgeDeviceDetails":{"a":{"b":1}},
+    "requestParameters":{"bucketName":"b","n": 12,"list":[1, "x"],"none":null,
+        "items":[{"id":"i-1","tags":[{"k":"v"}]},{"id":"i-2"}]}}"#;
 
 fn with_record<T>(raw: &str, look: impl FnOnce(&Record<'_>) -> T) -> T {
     static FIELDS: LazyLock<Paths> = LazyLock::new(|| Paths::new(LogType::CloudTrail.paths()));
@@ -63,6 +66,18 @@ fn conditions_hold_or_not() {
         ("requestParameters.none", Test::Exists(false), true),
         ("requestParameters.bucketName.x", Test::Exists(false), true),
         ("requestParameters.BucketName", Test::Exists(false), true),
+        ("requestParameters.items.id", is("i-2"), true),
+        ("requestParameters.items.id", is("i-3"), false),
+        ("requestParameters.items.tags.k", is("v"), true),
+        ("requestParameters.items.none", Test::Exists(true), false),
+        ("resources.ARN", is("arn:b"), true),
+        ("resources.ARN", prefix("arn:c"), false),
+        ("resources.type", Test::Exists(true), true),
+        ("resources.accountId", Test::Exists(false), true),
+        ("tlsDetails.keyExchange", is("x25519"), true),
+        ("tlsDetails", prefix("{\"keyExchange\""), true),
+        ("edgeDeviceDetails.a.b", is("1"), true),
+        ("userIdentity.inScopeOf.sourceArn", Test::Exists(false), true),
     ] {
         let shown = format!("{path} {test:?}");
         assert_eq!(with_record(RECORD, |record| condition(path, test).holds(record)), want, "{shown}");

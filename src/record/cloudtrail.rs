@@ -70,6 +70,42 @@ fields! {
     SESSION_FEDERATED_PROVIDER = "userIdentity.sessionContext.webIdFederationData.federatedProvider",
 }
 
+/// Paths that no encoder needs.
+pub const MORE_PATHS: &[&str] = &[
+    "addendum",
+    "addendum.originalEventID",
+    "addendum.originalRequestID",
+    "addendum.updatedFields",
+    "edgeDeviceDetails.*",
+    "eventContext.*",
+    "insightDetails",
+    "insightDetails.insightContext.*",
+    "resources.ARN",
+    "resources.ARNPrefix",
+    "resources.accountId",
+    "resources.type",
+    "summary.*",
+    "timeWindow",
+    "timeWindow.windowSize",
+    "tlsDetails",
+    "tlsDetails.keyExchange",
+    "userIdentity.inScopeOf",
+    "userIdentity.inScopeOf.credentialsIssuedTo",
+    "userIdentity.inScopeOf.issuerType",
+    "userIdentity.inScopeOf.sourceAccount",
+    "userIdentity.inScopeOf.sourceArn",
+    "userIdentity.invokedByDelegate",
+    "userIdentity.invokedByDelegate.accountId",
+    "userIdentity.onBehalfOf",
+    "userIdentity.sessionContext",
+    "userIdentity.sessionContext.assumedRoot",
+    "userIdentity.sessionContext.attributes",
+    "userIdentity.sessionContext.ec2RoleDelivery",
+    "userIdentity.sessionContext.sessionIssuer",
+    "userIdentity.sessionContext.webIdFederationData",
+    "userIdentity.sessionContext.webIdFederationData.attributes.*",
+];
+
 /// Fields whose members AWS leaves to each service.
 pub const FREE_FORM: [Field; 4] = [
     field::REQUEST_PARAMETERS,

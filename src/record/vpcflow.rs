@@ -3,6 +3,8 @@
 //! Names are those of text headers (VPC user guide, "Flow log records", and transit gateway
 //! guide, "Transit Gateway Flow Log records"). A column that is not here is kept by its name.
 
+use std::borrow::Cow;
+
 use super::Field;
 
 /// Numbers the fields in the order of the table.
@@ -103,6 +105,35 @@ fields! {
     NEXT_HOP_AZ_ID = "next-hop-az-id",
     NEXT_HOP_VPC_ID = "next-hop-vpc-id",
     NEXT_HOP_INTERFACE_TYPE = "next-hop-interface-type",
+}
+
+/// Whether the values of a field are tags, which AWS writes percent-encoded.
+pub fn is_tag(field: Field) -> bool {
+    const TAGS: [Field; 6] =
+        [INSTANCE_TAG, INSTANCE_TAG_2, INTERFACE_TAG, INTERFACE_TAG_2, ASG_TAG, ASG_TAG_2];
+    TAGS.contains(&field)
+}
+
+/// What percent-encoded UTF-8 stands for; the value itself when it stands for no text.
+pub fn percent_decoded(value: &[u8]) -> Cow<'_, [u8]> {
+    if !value.contains(&b'%') {
+        return Cow::Borrowed(value);
+    }
+    let digit = |at: usize| value.get(at).and_then(|digit| char::from(*digit).to_digit(16));
+    let (mut decoded, mut at) = (Vec::with_capacity(value.len()), 0);
+    while let Some(&byte) = value.get(at) {
+        match (byte, digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                decoded.push((high << 4 | low) as u8);
+                at += 3;
+            }
+            _ => {
+                decoded.push(byte);
+                at += 1;
+            }
+        }
+    }
+    if std::str::from_utf8(&decoded).is_ok() { Cow::Owned(decoded) } else { Cow::Borrowed(value) }
 }
 
 #[cfg(test)]

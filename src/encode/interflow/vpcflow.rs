@@ -5,7 +5,6 @@
 //! object, by its column's name in camel case, as does a value that does not fit its field (an
 //! address that is none, a port that is no number), so that nothing is lost.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::line::push_number;
@@ -285,7 +284,7 @@ impl<'r> Row<'r, '_> {
             self.push(column.lead.as_bytes());
             match kept {
                 Kept::Number if integer(value).is_some() => self.push(value),
-                Kept::Tag => push_text(self.out, &percent_decoded(value)),
+                Kept::Tag => push_text(self.out, &field::percent_decoded(value)),
                 _ if self.is_plain => {
                     self.push(b"\"");
                     self.push(value);
@@ -325,8 +324,7 @@ fn kept(field: Field) -> Kept {
         | field::PACKETS_LOST_BLACKHOLE
         | field::PACKETS_LOST_MTU_EXCEEDED
         | field::PACKETS_LOST_TTL_EXPIRED => Kept::Number,
-        field::INSTANCE_TAG | field::INSTANCE_TAG_2 | field::INTERFACE_TAG => Kept::Tag,
-        field::INTERFACE_TAG_2 | field::ASG_TAG | field::ASG_TAG_2 => Kept::Tag,
+        tag if field::is_tag(tag) => Kept::Tag,
         _ => Kept::Text,
     }
 }
@@ -381,28 +379,6 @@ pub(in crate::encode) fn protocol_name(number: &[u8]) -> &[u8] {
         b"132" => b"sctp",
         other => other,
     }
-}
-
-/// What percent-encoded UTF-8 stands for; the value itself when it stands for no text.
-fn percent_decoded(value: &[u8]) -> Cow<'_, [u8]> {
-    if !value.contains(&b'%') {
-        return Cow::Borrowed(value);
-    }
-    let digit = |at: usize| value.get(at).and_then(|digit| char::from(*digit).to_digit(16));
-    let (mut decoded, mut at) = (Vec::with_capacity(value.len()), 0);
-    while let Some(&byte) = value.get(at) {
-        match (byte, digit(at + 1), digit(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                decoded.push((high << 4 | low) as u8);
-                at += 3;
-            }
-            _ => {
-                decoded.push(byte);
-                at += 1;
-            }
-        }
-    }
-    if std::str::from_utf8(&decoded).is_ok() { Cow::Owned(decoded) } else { Cow::Borrowed(value) }
 }
 
 /// Appends a text, valid UTF-8, as a JSON string.
