@@ -1,8 +1,10 @@
 //! Every way into a bucket, over real sockets on loopback: each setting by a test that fails when it
 //! is ignored.
 
+mod aws;
 mod credentials;
 mod environment;
+mod expiry;
 mod foreign;
 mod network;
 mod refusals;

@@ -3,6 +3,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
@@ -53,12 +54,18 @@ pub struct Stub {
 impl Stub {
     /// A server whose answers `answer` gives.
     pub async fn start(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
+        Self::slow(Duration::ZERO, answer).await
+    }
+
+    /// One that takes its time for each answer.
+    pub async fn slow(delay: Duration, answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
         let answer = Arc::new(answer);
         serve((Ipv4Addr::LOCALHOST, 0).into(), move |mut stream, asked| {
             let answer = answer.clone();
             async move {
                 let Some(request) = read(&mut stream).await else { return };
                 asked.lock().unwrap().push(request.clone());
+                tokio::time::sleep(delay).await;
                 let (status, headers, body) = answer(&request);
                 let mut text =
                     format!("HTTP/1.1 {status} x\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
@@ -216,8 +223,14 @@ impl Authority {
 
     /// A certificate for a name, which ends with this year.
     pub fn sign(&self, name: &str, last_year: i32) -> Signed {
+        self.sign_all(&[name], last_year)
+    }
+
+    /// The same for several names, also with `*.` in front.
+    pub fn sign_all(&self, names: &[&str], last_year: i32) -> Signed {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        let mut params = CertificateParams::new(names).unwrap();
         params.not_before = rcgen::date_time_ymd(2000, 1, 1);
         params.not_after = rcgen::date_time_ymd(last_year, 12, 31);
         let certificate = params.signed_by(&key, &self.0).unwrap();
