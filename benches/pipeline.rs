@@ -359,6 +359,7 @@ fn collector(
         encoder: pair.encoder(),
         committer,
         clock: Arc::new(FixedClock(now())),
+        throttle: None,
         gets: Arc::new(Semaphore::new(limits.get_concurrency)),
         windows: s3sweep::collect::windows(4),
         stop,

@@ -6,6 +6,7 @@
 //! Memory is the window and one chunk, whatever the object's size.
 
 pub mod body;
+mod pace;
 #[cfg(feature = "parquet")]
 mod parquet;
 
@@ -36,6 +37,7 @@ use crate::record::{LogType, Record};
 use crate::retry::Backoff;
 use crate::sink::dead_letter::{self, DeadLetter};
 use crate::state::{Progress, SourceKey};
+use crate::throttle::Throttle;
 use body::{Fetch, GetBudget};
 
 /// Looks at the bytes after which damage is believed.
@@ -95,6 +97,8 @@ pub struct Collector {
     pub committer: CommitHandle,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
+    /// Bounds the records per second of the source.
+    pub throttle: Option<Arc<Throttle>>,
     /// GETs under way at once, for the whole instance.
     pub gets: Arc<Semaphore>,
     /// Windows that are used again, from [`windows`].
@@ -198,6 +202,7 @@ impl Collector {
             deadline: Instant::now() + self.settings.object_timeout,
             damaged: 0,
             origin: Origin::new(&object.bucket, &object.key, &object.etag),
+            unpaid: 0,
             records: Vec::new(),
             dead_letters: Vec::new(),
         };
@@ -244,6 +249,8 @@ struct Run<'a> {
     damaged: u32,
     /// Of the record at hand; its time of writing is that of the window.
     origin: Origin,
+    /// Records at hand that the throttle has not let through.
+    unpaid: u64,
     records: Vec<u8>,
     dead_letters: Vec<u8>,
 }
@@ -253,6 +260,8 @@ impl Run<'_> {
         loop {
             let attempt = self.attempt().await;
             self.work.gets = self.budget.made();
+            // A stop ends the object elsewhere, or comes too late for it.
+            let _ = self.pace().await;
             // What was passed before the interruption is good: it is delivered once, now.
             self.hand_over().await?;
             let (failure, asked) = match attempt {
@@ -372,8 +381,12 @@ impl Run<'_> {
             failpoint::hit("mid-body");
             loop {
                 match self.step(&mut *decoder, &mut window, &mut at, &resume, eof)? {
-                    Next::Record if self.records.len() + self.dead_letters.len() >= CHUNK => {
+                    Next::Record
+                        if self.records.len() + self.dead_letters.len() >= CHUNK || self.is_paced() =>
+                    {
+                        let paced = self.pace().await;
                         self.hand_over().await?;
+                        paced?;
                     }
                     Next::Record => {}
                     Next::Fill if eof => return Err(content("the object ends within a record".to_owned())),
@@ -469,6 +482,7 @@ impl Run<'_> {
     fn encode(&mut self, record: &Record<'_>, ordinal: u64) {
         self.progress.delivered += 1;
         self.work.records += 1;
+        self.unpaid += 1;
         self.origin.ordinal = ordinal;
         if self.records.capacity() == 0 {
             self.records = self.collector.committer.buffer();

@@ -47,6 +47,7 @@ pub mod failpoint;
 pub mod failure;
 pub mod metrics;
 pub mod retry;
+pub mod throttle;
 
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -98,7 +98,7 @@ fn own_exit(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
             SweepError::Bucket(error) => own_exit(error),
             SweepError::History(error) => own_exit(error),
             SweepError::Stopped => Some(Exit::Interrupted),
-            SweepError::Unread => None,
+            SweepError::Unread | SweepError::Bounded => None,
         };
     }
     if let Some(error) = cause.downcast_ref::<CommitError>() {

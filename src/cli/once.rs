@@ -143,6 +143,9 @@ pub(super) fn lines(report: &SourceReport) -> Vec<String> {
     if report.dead_letters > 0 {
         lines.push(format!("  {} malformed records went to the dead-letter file", report.dead_letters));
     }
+    if let Some(bound) = &report.bounded_by {
+        lines.push(format!("  ended by {bound}: the rest follows with the next sweep"));
+    }
     lines
         .extend(report.failures.iter().map(|line| format!("  {} {}: {}", line.class, line.key, line.reason)));
     if report.failures_omitted > 0 {

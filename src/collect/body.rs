@@ -20,13 +20,14 @@ use crate::retry::Backoff;
 #[derive(Clone, Debug)]
 pub struct GetBudget {
     made: Arc<AtomicU32>,
-    most: u32,
+    most: Arc<AtomicU32>,
+    attempts: u32,
 }
 
 impl GetBudget {
     /// At most so many GETs.
     pub fn new(most: u32) -> Self {
-        GetBudget { made: Arc::default(), most }
+        GetBudget { made: Arc::default(), most: Arc::new(AtomicU32::new(most)), attempts: most }
     }
 
     /// GETs made so far.
@@ -36,7 +37,12 @@ impl GetBudget {
 
     /// Whether no GET is left.
     pub fn is_spent(&self) -> bool {
-        self.made() >= self.most
+        self.made() >= self.most.load(Ordering::Relaxed)
+    }
+
+    /// Counts anew: as many GETs as at first are left.
+    pub fn renew(&self) {
+        self.most.store(self.made().saturating_add(self.attempts), Ordering::Relaxed);
     }
 
     fn count(&self) {

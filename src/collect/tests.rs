@@ -13,6 +13,7 @@ use crate::commit::fakes::{Bench, SOURCE, settings};
 use crate::filter::{Condition, FieldPath, Rule, Test};
 use crate::record::Record;
 use crate::testing::{Fault, FaultyBucket, MemoryBucket, When};
+use crate::throttle::Throttle;
 
 const KEY: &str = "a/k.json.gz";
 
@@ -125,6 +126,7 @@ impl Rig {
             encoder: Arc::new(Numbered),
             committer: bench.handle.clone(),
             clock: Arc::new(FixedClock(DateTime::UNIX_EPOCH)),
+            throttle: None,
             gets: Arc::new(Semaphore::new(1)),
             windows: crate::collect::windows(4),
             stop: CancellationToken::new(),
@@ -310,6 +312,70 @@ async fn an_object_gets_four_gets_in_a_sweep() {
     let second = rig.collect(Some(first.progress)).await;
     assert!(matches!(second.ending, Ending::Complete), "the next sweep goes on");
     assert_eq!(rig.delivered().await, lines(&elements));
+}
+
+/// A throttle of so many records per second.
+fn throttle(per_second: u64) -> Option<Arc<Throttle>> {
+    Some(Arc::new(Throttle::new(per_second.try_into().expect("a rate of this test is none of 0"))))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_object_comes_at_its_rate() {
+    let elements = records(1000, 10);
+    for (rate, least) in [(100, 9), (1000, 0), (3, 333), (1, 999)] {
+        let mut rig = Rig::new(object(&elements).0);
+        rig.collector.throttle = throttle(rate);
+        // what is waited for is not the object's time
+        rig.collector.settings.object_timeout = Duration::from_secs(5);
+        let began = Instant::now();
+        let collected = rig.collect(None).await;
+        assert!(matches!(collected.ending, Ending::Complete), "{rate}: {:?}", collected.ending);
+        assert_eq!(began.elapsed().as_secs(), least, "{rate} records per second");
+        assert_eq!(rig.delivered().await, lines(&elements), "{rate}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_ends_the_wait_of_a_throttled_object_at_once() {
+    let elements = records(1000, 10);
+    let mut rig = Rig::new(object(&elements).0);
+    let other_objects = throttle(10).inspect(|throttle| {
+        throttle.take(10_000);
+    });
+    rig.collector.throttle = other_objects;
+    let (stop, began) = (rig.collector.stop.clone(), Instant::now());
+    let stopping = async {
+        tokio::time::sleep(Duration::from_millis(20_500)).await;
+        stop.cancel();
+    };
+    let (collected, ()) = tokio::join!(rig.collect(None), stopping);
+    assert!(matches!(collected.ending, Ending::Stopped), "{:?}", collected.ending);
+    assert_eq!(began.elapsed(), Duration::from_millis(20_500));
+    assert_eq!(collected.work.records, 10);
+    assert_eq!(rig.delivered().await, lines(&elements[..10]), "what was read is delivered");
+    (rig.collector.stop, rig.collector.throttle) = (CancellationToken::new(), None);
+    let rest = rig.collect(Some(collected.progress)).await;
+    assert!(matches!(rest.ending, Ending::Complete), "{:?}", rest.ending);
+    assert_eq!(rig.delivered().await, lines(&elements));
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_that_break_off_while_their_records_wait_are_fetched_on() {
+    // each body holds more than is looked at together, so that records wait between the GETs
+    let elements = records(10_000, 100);
+    let (text, _) = object(&elements);
+    for (rate, whole) in [(Some(500), true), (None, false)] {
+        let mut rig = Rig::new(text.clone());
+        rig.collector.throttle = rate.and_then(throttle);
+        rig.faulty.on_get(When::numbers(1..=6), Fault::CutBody(text.len() as u64 / 8));
+        let collected = rig.collect(None).await;
+        assert_eq!(matches!(collected.ending, Ending::Complete), whole, "{rate:?}: {:?}", collected.ending);
+        assert_eq!(collected.work.gets > 4, whole, "{rate:?}: {}", collected.work.gets);
+        let delivered = rig.delivered().await;
+        assert!(
+            lines(&elements).starts_with(&delivered) && (delivered.len() == lines(&elements).len()) == whole
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -251,6 +251,12 @@ pub struct SourceConfig {
     pub max_attempts: u32,
     /// Records per second; 0 is no bound.
     pub eps_throttle: u64,
+    /// Objects that one sweep begins.
+    pub max_objects_per_sweep: Option<u64>,
+    /// Records after which a sweep begins no object.
+    pub max_records_per_sweep: Option<u64>,
+    /// The time after which a sweep begins nothing.
+    pub max_sweep_duration: Option<Duration>,
     /// Name of the object that holds the original record.
     pub vendor_object: String,
     /// Form of free-form parts.

@@ -233,9 +233,18 @@ pub(super) struct RawSource {
     /// The sweeps after which an object that cannot be read is quarantined.
     #[schemars(extend("default" = 5, "minimum" = 1, "maximum" = 1_000_000))]
     pub max_attempts: Set<u64>,
-    /// Records per second; 0 is no limit, and the only value that this version takes.
-    #[schemars(extend("default" = 0, "minimum" = 0, "maximum" = 0))]
+    /// Records per second that go to the sink; 0 is no limit. Other collectors have 5,000.
+    #[schemars(extend("default" = 0, "minimum" = 0, "maximum" = 1_000_000_000))]
     pub eps_throttle: Set<u64>,
+    /// Objects that one sweep collects; the next one goes on. 0 is no limit.
+    #[schemars(extend("default" = 0, "minimum" = 0, "maximum" = 1_000_000_000))]
+    pub max_objects_per_sweep: Set<u64>,
+    /// Records after which a sweep begins no object; the next one goes on. 0 is no limit.
+    #[schemars(extend("default" = 0, "minimum" = 0, "maximum" = 1_000_000_000_000_u64))]
+    pub max_records_per_sweep: Set<u64>,
+    /// The time after which a sweep begins no object and no LIST; the next one goes on. "0M": no limit.
+    #[schemars(with = "Option<DurationText>", extend("default" = "0M", "x-minimum" = "0M"))]
+    pub max_sweep_duration: Set<String>,
     /// The name of the object that holds the original record, in Interflow.
     #[schemars(extend("default" = "aws", "pattern" = "^[A-Za-z0-9_-]+$"))]
     pub vendor_object: Set<String>,

@@ -11,7 +11,7 @@ use super::error::{Problem, nearest};
 use super::file_pattern::FilePattern;
 use super::filter::check_filter;
 use super::model::{BucketLocation, FileType, FreeForm, KeyOrder, OnOverwrite, SourceConfig, Start};
-use super::raw::RawSource;
+use super::raw::{RawSource, Set};
 use super::table::Table;
 use super::texts::Texts;
 use super::units::parse_start;
@@ -86,6 +86,10 @@ const INTERFLOW_FIELDS: [&str; 61] = [
 ];
 
 const LONGEST_NAME: usize = 100;
+/// Objects of a sweep, or records of a second, that a bound may name.
+const MOST_OBJECTS: u64 = 1_000_000_000;
+/// Records of a sweep that a bound may name.
+const MOST_RECORDS: u64 = 1_000_000_000_000;
 
 /// Checks one source; the first problem is returned.
 pub(super) fn check_source(
@@ -101,7 +105,6 @@ pub(super) fn check_source(
     let completed = layout::complete(log_type, typed);
     let pattern = completed.pattern.in_timezone(timezone);
     let key_order = key_order(table, raw, &pattern, completed.layout)?;
-    refuse_not_yet(table, raw)?;
     if completed.layout.is_some() && timezone != chrono_tz::UTC {
         warnings.push(format!(
             "source \"{name}\": `timezone` is {timezone}, but AWS writes the dates of this layout in UTC"
@@ -122,7 +125,26 @@ pub(super) fn check_source(
         on_overwrite: on_overwrite(table, raw)?,
         max_attempts: u32::try_from(table.number("max_attempts", &raw.max_attempts, 5, (1, 1_000_000))?)
             .unwrap_or(u32::MAX),
-        eps_throttle: 0,
+        eps_throttle: table.number("eps_throttle", &raw.eps_throttle, 0, (0, MOST_OBJECTS))?,
+        max_objects_per_sweep: bound(
+            table,
+            "max_objects_per_sweep",
+            &raw.max_objects_per_sweep,
+            MOST_OBJECTS,
+        )?,
+        max_records_per_sweep: bound(
+            table,
+            "max_records_per_sweep",
+            &raw.max_records_per_sweep,
+            MOST_RECORDS,
+        )?,
+        max_sweep_duration: Some(table.duration(
+            "max_sweep_duration",
+            &raw.max_sweep_duration,
+            Duration::ZERO,
+            Duration::ZERO,
+        )?)
+        .filter(|most| !most.is_zero()),
         vendor_object: vendor_object(table, raw)?,
         free_form: free_form(table, raw)?,
         keep_nodata: raw.keep_nodata.as_ref().is_some_and(|keep| *keep.get_ref()),
@@ -388,9 +410,7 @@ fn vendor_object(table: &Table, raw: &RawSource) -> Result<String, Problem> {
     Ok(text.clone())
 }
 
-fn refuse_not_yet(table: &Table, raw: &RawSource) -> Result<(), Problem> {
-    match &raw.eps_throttle {
-        Some(value) if *value.get_ref() > 0 => Err(table.not_yet("eps_throttle", value)),
-        _ => Ok(()),
-    }
+/// A bound of each sweep; 0 is none.
+fn bound(table: &Table, key: &str, value: &Set<u64>, most: u64) -> Result<Option<u64>, Problem> {
+    Ok(Some(table.number(key, value, 0, (0, most))?).filter(|bound| *bound > 0))
 }

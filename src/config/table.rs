@@ -36,11 +36,6 @@ impl Table {
         self.wrong(key, value, format!("\"{}\" is not allowed: expected {allowed}", value.get_ref()))
     }
 
-    /// A setting that this version knows and does not act on.
-    pub fn not_yet<T>(&self, key: &str, value: &Spanned<T>) -> Problem {
-        self.wrong(key, value, "is not there yet in this version; remove it to go on without")
-    }
-
     /// A setting that must be there.
     pub fn required<'v, T>(
         &self,

@@ -274,6 +274,7 @@ impl Instance {
             encoder: source.encoder.clone(),
             committer: self.handle.clone(),
             clock: self.shared.clock.clone(),
+            throttle: source.throttle.clone(),
             gets: self.shared.limits.gets.clone(),
             windows: self.windows.clone(),
             stop,
@@ -306,6 +307,7 @@ fn summarise(report: &SourceReport) {
         lists = report.requests.list,
         gets = report.requests.get,
         seconds = report.seconds,
+        bounded_by = report.bounded_by.as_deref(),
         "swept"
     );
     if !report.unreachable.is_empty() {

@@ -1,5 +1,6 @@
 //! A source at work: its settings, its encoder, its bucket, and whose turn it is with its state.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 use tokio::sync::OnceCell;
@@ -10,6 +11,7 @@ use crate::bucket::metered::{Metered, RequestCounts};
 use crate::bucket::{self, Bucket, BucketError};
 use crate::config::{Config, Limits, SourceConfig};
 use crate::encode::{Encoder, SettingsError};
+use crate::throttle::Throttle;
 
 /// A source and the bucket that it reads.
 pub struct Source {
@@ -18,6 +20,8 @@ pub struct Source {
     pub(super) encoder: Arc<dyn Encoder>,
     /// Made at the first sweep; a failure is tried again at the next.
     bucket: OnceCell<Arc<dyn Bucket>>,
+    /// Bounds its records per second, over all its sweeps.
+    pub(super) throttle: Option<Arc<Throttle>>,
     /// Who may touch its state now.
     pub(super) turn: Turn,
 }
@@ -29,6 +33,7 @@ impl Source {
             config: Arc::new(config.clone()),
             encoder: wiring::encoder(config, whole)?,
             bucket: OnceCell::new(),
+            throttle: NonZeroU64::new(config.eps_throttle).map(|rate| Arc::new(Throttle::new(rate))),
             turn: Turn::default(),
         })
     }

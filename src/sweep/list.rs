@@ -275,6 +275,9 @@ impl Sweeper {
         walk.useful = true;
         let entry = self.ledger_entry(walk, &object.key)?;
         let verdict = self.judge(walk.view, object, entry)?;
+        if matches!(verdict, Verdict::New) && self.bounds.leave() {
+            return walk.leave(time);
+        }
         self.carry_out(walk, object, time, verdict, pass).await?;
         Ok(Flow::On)
     }
@@ -489,6 +492,18 @@ impl Walk<'_> {
     /// Whether a key lies behind everything that this listing covers.
     fn is_past(&self, key: &str) -> bool {
         self.listed.listing.covered.is_before(&self.view.leaf, key)
+    }
+
+    /// Ends the listing before an object that the next sweep collects: a range before the prefix of
+    /// `time`; where prefixes do not follow each other, all of it is left.
+    fn leave(&mut self, time: PrefixTime) -> Result<Flow, SweepError> {
+        match self.listed.listing.covered {
+            Covered::Range(..) => {
+                self.listed.next = Some(time);
+                Ok(Flow::End)
+            }
+            Covered::Set(_) => Err(SweepError::Bounded),
+        }
     }
 
     /// Whether this part of the backlog ends before `time`, a prefix not yet begun.

@@ -5,6 +5,7 @@
 //! only then moves floors and closes prefixes. What fails stays named; nothing is stepped over.
 
 pub mod audit;
+mod bounds;
 mod clocks;
 pub mod discover;
 mod failed;
@@ -19,6 +20,7 @@ pub mod report;
 mod settle;
 mod zone;
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,6 +46,7 @@ use crate::pattern::{Leaf, PrefixTime};
 use crate::retry::Backoff;
 use crate::state::history::HistoryError;
 use crate::state::{Batch, Change, FailedObject, LastSweep, SourceKey, SourceRecord, State, StateError};
+use bounds::Bounds;
 use clocks::Clocks;
 use failed::FailedKeys;
 use open::Opened;
@@ -155,6 +158,9 @@ pub enum SweepError {
     /// The sweep was asked to stop.
     #[error("the sweep was stopped")]
     Stopped,
+    /// A bound of the sweep was reached; the next one lists the rest.
+    #[error("a bound of the sweep was reached")]
+    Bounded,
     /// Nobody waits for what an audit finds.
     #[error("the audit's reader has gone")]
     Unread,
@@ -177,6 +183,7 @@ struct Sweeper {
     stop: CancellationToken,
     mode: Mode,
     collector: Option<Collector>,
+    bounds: Bounds,
     key: SourceKey,
     /// As it was stored when the sweep began.
     record: SourceRecord,
@@ -239,7 +246,8 @@ async fn sweep_with(context: SweepContext, collector: impl FnOnce(SourceKey) -> 
     match open_source(&context).await {
         Ok((record, opened)) => {
             let collector = collector(record.key());
-            let sweeper = Arc::new(Sweeper::new(context, record, collector));
+            let bounds = collector.as_ref().map(|_| Bounds::of(&context.config)).unwrap_or_default();
+            let sweeper = Arc::new(Sweeper { bounds, ..Sweeper::new(context, record, collector) });
             let ended = match sweeper.run(opened).await {
                 Ok(()) | Err(SweepError::Stopped) => sweeper.note_end().await,
                 Err(SweepError::Bucket(error)) => {
@@ -299,6 +307,7 @@ impl Sweeper {
             stop: context.stop,
             mode: context.mode,
             collector,
+            bounds: Bounds::default(),
             key: record.key(),
             round: AtomicU64::new(record.sweeps),
             record,
@@ -442,10 +451,13 @@ impl Sweeper {
             after = page.last().map(|(key, _)| key.clone());
             for (key, failed) in page {
                 let Some(leaf) = self.config.pattern.leaf(&failed.leaf) else { continue };
-                if failed.retry_at <= now
-                    && failed.sweep != round
-                    && let Err(error) = self.retry(key, failed, leaf, &pass).await
-                {
+                if failed.retry_at > now || failed.sweep == round {
+                    continue;
+                }
+                if self.bounds.leave() {
+                    return self.wait(&pass).await.map(|_| ());
+                }
+                if let Err(error) = self.retry(key, failed, leaf, &pass).await {
                     return self.end_early(&pass, error).await;
                 }
             }
@@ -529,10 +541,14 @@ impl Sweeper {
         pass: &Pass,
         kind: list::Kind,
     ) -> Result<Option<list::Listed>, SweepError> {
-        if self.is_given_up() {
+        if self.is_given_up() || self.bounds.leave() {
             return Ok(None);
         }
         match self.list(view, listing, pass, kind).await {
+            Err(SweepError::Bounded) => {
+                self.reachability().answered += 1;
+                Ok(None)
+            }
             Ok(listed) => {
                 self.reachability().answered += 1;
                 Ok(Some(listed))
@@ -609,7 +625,10 @@ impl Sweeper {
     }
 
     fn final_report(&self, began: Instant) -> SourceReport {
-        self.tally(|report| report.finish(Requests::of(&self.counts), began.elapsed()));
+        self.tally(|report| {
+            report.finish(Requests::of(&self.counts), began.elapsed());
+            report.bounded_by = self.bounds.ended_by().map(Cow::Borrowed);
+        });
         self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -105,6 +105,7 @@ impl Sweeper {
         let collected = collector.collect(object, resume).await?;
         self.note_answer(&collected.ending, failed);
         let work = &collected.work;
+        self.bounds.deliver(work.records);
         self.tally(|report| {
             report.records += work.records;
             report.count_filtered(&work.filtered, &collector.settings.filter);
@@ -486,7 +487,9 @@ fn stopped(error: SweepError) -> Result<Ending, CommitError> {
         SweepError::Commit(error) => Err(error),
         SweepError::State(error) => Err(error.into()),
         SweepError::History(error) => Err(error.into()),
-        SweepError::Stopped | SweepError::Unread | SweepError::Bucket(_) => Ok(Ending::Stopped),
+        SweepError::Stopped | SweepError::Bounded | SweepError::Unread | SweepError::Bucket(_) => {
+            Ok(Ending::Stopped)
+        }
     }
 }
 

@@ -146,6 +146,11 @@ impl Sweeper {
         failed: Option<FailedObject>,
         pass: &Pass,
     ) -> Result<(), SweepError> {
+        let throttle = self.collector.as_ref().and_then(|collector| collector.throttle.clone());
+        let place = match &throttle {
+            Some(throttle) => self.unless_stopped(throttle.begin()).await?,
+            None => None,
+        };
         let room = self.limits.in_flight.clone().acquire_owned();
         let permit = self.unless_stopped(room).await?.map_err(|_| SweepError::Stopped)?;
         let mut unsettled = Unsettled {
@@ -155,11 +160,15 @@ impl Sweeper {
             among: pass.unsettled.clone(),
             settled: false,
         };
+        if !self.bounds.begin() {
+            return Ok(()); // unsettled: the next sweep finds it again
+        }
         let in_flight = match self.enter(&found.object, failed.is_some())? {
             Entered::Free(in_flight) => in_flight,
-            Entered::InFlight => return Ok(()), // not settled yet, as far as this pass knows
-            Entered::Settled => {
-                unsettled.settled = true;
+            entered => {
+                self.bounds.take_back();
+                // in flight, it is not settled yet, as far as this pass knows
+                unsettled.settled = matches!(entered, Entered::Settled);
                 return Ok(());
             }
         };
@@ -175,7 +184,7 @@ impl Sweeper {
         tasks.spawn(async move {
             let settled = sweeper.work(found, failed).await;
             unsettled.settled = matches!(settled, Ok(true));
-            drop((unsettled, in_flight, permit));
+            drop((unsettled, in_flight, permit, place));
             settled.map(|_| ())
         });
         while let Some(ended) = tasks.try_join_next() {

@@ -160,6 +160,9 @@ pub struct SourceReport {
     /// Those beyond.
     #[serde(default)]
     pub unreachable_omitted: u64,
+    /// The bound of a sweep for which something is left to the next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bounded_by: Option<Cow<'static, str>>,
     /// How long the sweep took.
     pub seconds: f64,
     /// Price of the requests, S3 Standard in us-east-1.

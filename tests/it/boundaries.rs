@@ -35,6 +35,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "failpoint",
             "failure",
             "retry",
+            "throttle",
         ],
     ),
     (
@@ -53,6 +54,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "failpoint",
             "failure",
             "retry",
+            "throttle",
         ],
     ),
     // markers moved by hand: plans over the state, carried out by the committer
@@ -76,6 +78,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("failpoint", &[]),
     ("failure", &[]),
     ("retry", &[]),
+    ("throttle", &[]),
     ("metrics", &[]),
     // fakes
     ("testing", &["bucket", "failure"]),

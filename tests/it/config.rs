@@ -367,7 +367,7 @@ fn wrong_source_settings_are_named_with_the_way_out() {
         ("no protocol", "endpoint_url = \"s3.example.net\"", &["endpoint_url", "https://"]),
         ("other protocol", "endpoint_url = \"ftp://s3.example.net\"", &["endpoint_url", "https://"]),
         ("no host", "endpoint_url = \"https:///x\"", &["endpoint_url"]),
-        ("eps", "eps_throttle = 10", &["eps_throttle", "not there yet"]),
+        ("eps", "eps_throttle = 1000000001", &["eps_throttle", "from 0 to 1000000000"]),
         (
             "plain HTTP",
             "endpoint_url = \"http://s3.example.net\"",

@@ -8,6 +8,7 @@ mod audit;
 mod audit_output;
 mod backlog;
 mod boundaries;
+mod bounds;
 mod bucket_contract;
 mod cef;
 mod check;

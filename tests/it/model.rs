@@ -13,6 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
 use s3sweep::failure::Class;
 use s3sweep::sweep::audit::{Audited, Told};
+use s3sweep::sweep::report::SourceReport;
 use s3sweep::testing::{Fault, When};
 
 use crate::needs;
@@ -69,6 +70,8 @@ struct Rules {
     collect: bool,
     /// Objects may still be written, as in a directory; nothing is overwritten there.
     grows: bool,
+    /// `max_objects_per_sweep`.
+    bound: Option<u64>,
 }
 
 /// Records of a version of an object.
@@ -150,7 +153,8 @@ impl Model {
              discover_every = \"0M\"\nlist_page_size = 3\nfile_pattern = '.*'\nmax_attempts = 1000";
         let recheck = if rules.rechecks { "" } else { "recheck = []\n" };
         let overwrite = if rules.collect { "on_overwrite = \"collect\"" } else { "" };
-        let world = World::new(BEGIN, &format!("{settings}\n{recheck}{overwrite}"));
+        let bound = rules.bound.map(|bound| format!("\nmax_objects_per_sweep = {bound}")).unwrap_or_default();
+        let world = World::new(BEGIN, &format!("{settings}\n{recheck}{overwrite}{bound}"));
         world.bucket.set_grows(rules.grows);
         let mut model = Model {
             world,
@@ -368,14 +372,25 @@ impl Model {
         self.sweep().await;
     }
 
-    async fn sweep(&mut self) {
+    /// Sweeps until no bound ends it.
+    async fn sweep_out(&mut self) {
+        for _ in 0..1000 {
+            if self.sweep().await.is_none_or(|report| report.bounded_by.is_none()) {
+                return;
+            }
+        }
+        panic!("bounded sweeps come to no end");
+    }
+
+    /// Sweeps; no report when the power was cut.
+    async fn sweep(&mut self) -> Option<SourceReport> {
         let floors = self.floors();
         let swept = self.world.sweep().await;
         self.world.faulty.heal();
         if self.world.fuse.mend() {
             self.power_cuts += 1;
             assert!(swept.ended.is_err(), "a sweep without power does not end well");
-            return;
+            return None;
         }
         swept.ended.unwrap();
         self.check_counts(&swept.report);
@@ -387,6 +402,10 @@ impl Model {
         }
         self.check_floors();
         self.delivered();
+        let objects = &swept.report.objects;
+        let done = objects.collected + objects.quarantined;
+        assert!(self.rules.bound.is_none_or(|bound| done <= bound), "more than the bound: {objects:?}");
+        Some(swept.report)
     }
 
     /// How many records of each version of each key are in the sink: none twice, and the first
@@ -426,7 +445,7 @@ impl Model {
         }
     }
 
-    fn check_counts(&self, report: &s3sweep::sweep::report::SourceReport) {
+    fn check_counts(&self, report: &SourceReport) {
         let objects = &report.objects;
         let skipped: u64 = objects.skipped.values().sum();
         let sum = objects.collected + objects.empty + skipped + objects.failed + objects.quarantined;
@@ -451,10 +470,10 @@ impl Model {
         self.offset = 0;
         self.pass(0);
         for days in [1, 1, 1, 1, 1, 1, 3, 7, 31] {
-            self.sweep().await;
+            self.sweep_out().await;
             self.pass(days * 24 * 60);
         }
-        self.sweep().await;
+        self.sweep_out().await;
         let delivered = self.delivered();
         let is_owed = |key: &&String| self.rules.rechecks || !self.too_late.contains(*key);
         let is_whole = |key: &String| delivered.get(key).is_some_and(|versions| self.is_whole(key, versions));
@@ -528,8 +547,9 @@ fn ids(key: &str, version: u64) -> Vec<String> {
 }
 
 fn rules() -> impl Strategy<Value = Rules> {
-    (any::<bool>(), any::<bool>(), proptest::bool::weighted(0.25))
-        .prop_map(|(rechecks, collect, grows)| Rules { rechecks, collect, grows })
+    let bound = proptest::option::weighted(0.3, 1..6_u64);
+    (any::<bool>(), any::<bool>(), proptest::bool::weighted(0.25), bound)
+        .prop_map(|(rechecks, collect, grows, bound)| Rules { rechecks, collect, grows, bound })
 }
 
 fn cases() -> u32 {

@@ -1,6 +1,7 @@
 //! A world for sweeps: a bucket in memory, a sink in memory, a clock that tests move.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -28,6 +29,7 @@ use s3sweep::sweep::mend::{self, Action, Mended, Mending};
 use s3sweep::sweep::report::SourceReport;
 use s3sweep::sweep::{self, Mode, SweepContext, SweepLimits, Swept};
 use s3sweep::testing::{FaultyBucket, MemoryBucket};
+use s3sweep::throttle::Throttle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -407,6 +409,7 @@ impl World {
             mode: Mode::Collect(handle.clone()),
         };
         let committing = handle.clone();
+        let throttle = NonZeroU64::new(source.eps_throttle).map(|rate| Arc::new(Throttle::new(rate)));
         let clock: Arc<dyn Clock> = Arc::new(self.clock.clone());
         let make: MakeCollector = Box::new(move |source_key| Collector {
             settings: CollectSettings {
@@ -429,6 +432,7 @@ impl World {
             encoder: Arc::new(CloudTrailEncoder::new(&InterflowSettings::default()).unwrap()),
             committer: committing,
             clock,
+            throttle,
             gets: limits.gets.clone(),
             windows: s3sweep::collect::windows(4),
             stop,

@@ -120,6 +120,7 @@ impl Rig {
             encoder: Arc::new(Plain),
             committer,
             clock,
+            throttle: None,
             gets: limits.gets.clone(),
             windows: crate::collect::windows(4),
             stop: CancellationToken::new(),
