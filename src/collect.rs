@@ -9,13 +9,15 @@ pub mod body;
 mod pace;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod place;
+mod window;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
-use tokio::io::{AsyncBufRead, AsyncRead, AsyncReadExt as _};
+use tokio::io::{AsyncBufRead, AsyncRead};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::io::StreamReader;
@@ -39,11 +41,11 @@ use crate::sink::dead_letter::{self, DeadLetter};
 use crate::state::{Progress, SourceKey};
 use crate::throttle::Throttle;
 use body::{Fetch, GetBudget};
+use place::Place;
+use window::{WINDOW, Window};
 
 /// Looks at the bytes after which damage is believed.
 const MAX_DAMAGED_GETS: u32 = 2;
-/// Inflated bytes looked at together; measured best among 64 KiB to 1 MiB.
-const WINDOW: usize = 128 * 1024;
 
 /// What a collector needs to know of its source.
 #[derive(Clone, Debug)]
@@ -391,10 +393,7 @@ impl Run<'_> {
                     Next::Record => {}
                     Next::Fill if eof => return Err(content("the object ends within a record".to_owned())),
                     Next::Fill => break,
-                    Next::End if resume.offset > 0 && !at.met => {
-                        return Err(content(not_a_boundary(&resume)));
-                    }
-                    Next::End => return Ok(()),
+                    Next::End => return at.end(&resume),
                 }
             }
         }
@@ -544,87 +543,6 @@ enum Next {
     Record,
     Fill,
     End,
-}
-
-/// Where the decoder stands in the inflated stream.
-#[derive(Default)]
-struct Place {
-    ordinal: u64,
-    offset: u64,
-    /// A record ended where the earlier run stopped.
-    met: bool,
-}
-
-impl Place {
-    /// Passes one record; `false` when an earlier run delivered it. The offset decides, not the
-    /// ordinal: a later decoder may count differently, the bytes are the same.
-    fn pass(&mut self, consumed: usize, resume: &Progress) -> Result<bool, Interrupt> {
-        self.offset += consumed as u64;
-        if self.offset <= resume.offset {
-            self.met |= self.offset == resume.offset;
-            return Ok(false);
-        }
-        if !self.met && resume.offset > 0 {
-            return Err(content(not_a_boundary(resume)));
-        }
-        self.ordinal = self.ordinal.max(resume.ordinal) + 1;
-        Ok(true)
-    }
-}
-
-fn not_a_boundary(resume: &Progress) -> String {
-    format!(
-        "the place where an earlier run stopped (record {}, byte {}) is no end of a record any more",
-        resume.ordinal, resume.offset
-    )
-}
-
-/// Inflated bytes that are not yet consumed. Grows only when one record fills it; the decoder
-/// gives up a record that is too long, so growth ends.
-struct Window {
-    buffer: Vec<u8>,
-    start: usize,
-    end: usize,
-    /// Where the buffer goes back to.
-    stock: Buffers,
-}
-
-impl Window {
-    fn new(stock: &Buffers) -> Self {
-        let mut buffer = stock.take();
-        buffer.resize(WINDOW, 0);
-        Window { buffer, start: 0, end: 0, stock: stock.clone() }
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.buffer[self.start..self.end]
-    }
-
-    fn consume(&mut self, bytes: usize) {
-        self.start = (self.start + bytes).min(self.end);
-    }
-
-    /// Reads what the stream has at hand, as far as it fits; 0 at its end.
-    async fn fill(&mut self, reader: &mut (impl AsyncRead + Unpin)) -> std::io::Result<usize> {
-        // reads may be of single bytes: a long record is moved once, not with each of them
-        if self.start > 0 {
-            self.buffer.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
-        }
-        if self.end == self.buffer.len() {
-            self.buffer.resize(self.buffer.len() * 2, 0);
-        }
-        let read = reader.read(&mut self.buffer[self.end..]).await?;
-        self.end += read;
-        Ok(read)
-    }
-}
-
-impl Drop for Window {
-    fn drop(&mut self) {
-        self.stock.give(std::mem::take(&mut self.buffer));
-    }
 }
 
 #[cfg(test)]
