@@ -46,6 +46,7 @@ pub mod clock;
 pub mod failpoint;
 pub mod failure;
 pub mod metrics;
+pub mod prices;
 pub mod retry;
 pub mod throttle;
 

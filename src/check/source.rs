@@ -17,8 +17,8 @@ use crate::failure;
 use crate::layout::{self, Layout};
 use crate::pattern::{Discovery, FolderQuery, Leaf};
 use crate::policy;
+use crate::prices;
 use crate::sweep::discover::discover_leaves;
-use crate::sweep::report::Requests;
 
 /// Skew beyond this is worth a word; S3 refuses a quarter of an hour.
 const SKEW: TimeDelta = TimeDelta::minutes(5);
@@ -49,6 +49,9 @@ pub(super) async fn findings(
             }
             if checked.way(&mut lines).await {
                 leaves = checked.leaves(&mut lines).await;
+                if checked.source.pattern.step().is_some() {
+                    lines.push(checked.idle(leaves));
+                }
             }
         }
     }
@@ -351,6 +354,26 @@ impl Checked<'_> {
         }
     }
 
+    /// What an idle source with so many leaves costs, and whether that is within its budget.
+    fn idle(&self, leaves: usize) -> Line {
+        let source = self.source;
+        let calls = prices::idle_lists_per_hour(leaves as u64, source.recurrence);
+        let detail = format!(
+            "at least {calls} LIST requests an hour, {:.2} USD in 30 days: one for each of {leaves} leaves every \
+             {} minutes",
+            source.prices.cost(calls, 0) * 24.0 * 30.0,
+            source.recurrence.as_secs() / 60
+        );
+        match source.list_budget_per_hour {
+            Some(budget) if calls > budget => {
+                let detail = format!("{detail}; `list_budget_per_hour` is {budget}");
+                Line::new("cost", Status::Warning, Fault::Configuration, detail)
+                    .next("Raise `recurrence` or the budget, or let `prefix` match fewer leaves.")
+            }
+            Some(_) | None => Line::ok("cost", detail),
+        }
+    }
+
     /// What an open-ended pattern costs, by what was seen of it.
     fn open_ended(&self, seen: &Seen) -> Option<Line> {
         if self.source.pattern.step().is_some() {
@@ -362,7 +385,7 @@ impl Checked<'_> {
         };
         let day = Duration::from_secs(86_400).as_secs_f64();
         let calls = (seen.pages as f64 * day / every.as_secs_f64().max(1.0)).ceil() as u64;
-        let cost = Requests { list: calls, get: 0 }.cost_usd();
+        let cost = self.source.prices.cost(calls, 0);
         let least = if seen.is_whole { "" } else { "at least " };
         let detail = format!(
             "the pattern has no date and never closes: all of it is listed every {} minutes, {least}{} LIST \

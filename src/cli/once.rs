@@ -113,13 +113,14 @@ pub(super) fn lines(report: &SourceReport) -> Vec<String> {
     let skipped: Vec<_> = objects.skipped.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
     let mut lines = vec![
         format!(
-            "{}: {} records from {} objects in {:.1} s ({} LIST, {} GET)",
+            "{}: {} records from {} objects in {:.1} s ({} LIST, {} GET, {:.6} USD)",
             report.name,
             report.records,
             objects.collected,
             report.seconds,
             report.requests.list,
-            report.requests.get
+            report.requests.get,
+            report.cost_usd
         ),
         format!(
             "  listed {}: collected {} ({} late), empty {}, skipped {}, failed {}, quarantined {}",

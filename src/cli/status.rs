@@ -9,6 +9,7 @@ use super::output::{Output, OutputArgs, print_lines};
 use crate::clock::{Clock as _, SystemClock};
 use crate::config::{Config, SourceConfig};
 use crate::pattern::Leaf;
+use crate::prices;
 use crate::state::{LastSweep, LeafRecord, SourceRecord, State, StateError};
 
 /// Leaves or failed objects read at once.
@@ -42,6 +43,9 @@ pub(super) struct SourceStatus {
     quarantined: u64,
     /// Not swept since then.
     paused: Option<DateTime<Utc>>,
+    /// LIST requests while nothing is new: one for each leaf and sweep.
+    idle_lists_per_hour: u64,
+    idle_cost_usd_per_hour: f64,
     pub leaves: Vec<LeafStatus>,
 }
 
@@ -102,6 +106,8 @@ pub(super) fn source_status(
         failed: Vec::new(),
         quarantined: quarantined(state, &config.name)?,
         paused: state.paused(&config.name)?,
+        idle_lists_per_hour: 0,
+        idle_cost_usd_per_hour: 0.0,
         leaves: Vec::new(),
     };
     // A changed pattern begins anew with the next sweep: what is stored is of the old one.
@@ -115,6 +121,9 @@ pub(super) fn source_status(
             }
         }
     }
+    let leaves = status.leaves.iter().filter(|leaf| !leaf.dropped).count() as u64;
+    status.idle_lists_per_hour = prices::idle_lists_per_hour(leaves, config.recurrence);
+    status.idle_cost_usd_per_hour = config.prices.cost(status.idle_lists_per_hour, 0);
     Ok(status)
 }
 

@@ -12,6 +12,7 @@ use crate::encode::cef::CefSettings;
 use crate::filter::Filter;
 use crate::layout::Layout;
 use crate::pattern::PrefixPattern;
+use crate::prices::Prices;
 use crate::record::LogType;
 
 /// The whole configuration of one instance.
@@ -231,6 +232,10 @@ pub struct SourceConfig {
     pub file_type: FileType,
     /// How often it is swept.
     pub recurrence: Duration,
+    /// How long the daemon waits before the first sweep.
+    pub startup_delay: Duration,
+    /// A random part of this is added to the daemon's waits.
+    pub jitter: Duration,
     /// How far back the first sweep goes.
     pub start: Start,
     /// How long after its time a prefix stays open.
@@ -257,6 +262,10 @@ pub struct SourceConfig {
     pub max_records_per_sweep: Option<u64>,
     /// The time after which a sweep begins nothing.
     pub max_sweep_duration: Option<Duration>,
+    /// What its requests cost.
+    pub prices: Prices,
+    /// LIST requests in an hour above which there is a warning.
+    pub list_budget_per_hour: Option<u64>,
     /// Name of the object that holds the original record.
     pub vendor_object: String,
     /// Form of free-form parts.

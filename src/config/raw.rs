@@ -11,6 +11,7 @@ use super::forms::{DurationText, Typed};
 pub(super) use super::forms::{RawScalar, RawSecret, RawSize, RawStart, RawTexts};
 use crate::encode::ENCODINGS;
 use crate::encode::cef::{DOMAIN_KEYS, Outcome};
+use crate::prices::Prices;
 use crate::record::LogType;
 use crate::record::waf::SECRET_HEADERS;
 
@@ -204,6 +205,12 @@ pub(super) struct RawSource {
     /// How often the source is swept: whole minutes.
     #[schemars(with = "Option<DurationText>", extend("default" = "5M", "x-minimum" = "1M"))]
     pub recurrence: Set<String>,
+    /// How long `run` waits before the first sweep; no longer than `recurrence`.
+    #[schemars(with = "Option<DurationText>", extend("default" = "0M", "x-minimum" = "0M"))]
+    pub startup_delay: Set<String>,
+    /// A random part of this is added to each wait of `run`; no longer than `recurrence`.
+    #[schemars(with = "Option<DurationText>", extend("default" = "0M", "x-minimum" = "0M"))]
+    pub jitter: Set<String>,
     /// How far back the first sweep goes: a duration, a date, an instant, or "all".
     #[schemars(extend("default" = "1D"))]
     pub start: Set<RawStart>,
@@ -245,6 +252,15 @@ pub(super) struct RawSource {
     /// The time after which a sweep begins no object and no LIST; the next one goes on. "0M": no limit.
     #[schemars(with = "Option<DurationText>", extend("default" = "0M", "x-minimum" = "0M"))]
     pub max_sweep_duration: Set<String>,
+    /// USD for 1,000 LIST requests, for the costs that are told.
+    #[schemars(extend("default" = Prices::default().list, "minimum" = 0, "maximum" = 1_000))]
+    pub list_price: Set<f64>,
+    /// USD for 1,000 GET requests, for the costs that are told.
+    #[schemars(extend("default" = Prices::default().get, "minimum" = 0, "maximum" = 1_000))]
+    pub get_price: Set<f64>,
+    /// LIST requests of the source in an hour above which there is a warning; 0 is no limit.
+    #[schemars(extend("default" = 0, "minimum" = 0, "maximum" = 1_000_000_000))]
+    pub list_budget_per_hour: Set<u64>,
     /// The name of the object that holds the original record, in Interflow.
     #[schemars(extend("default" = "aws", "pattern" = "^[A-Za-z0-9_-]+$"))]
     pub vendor_object: Set<String>,

@@ -14,9 +14,10 @@ use super::model::{BucketLocation, FileType, FreeForm, KeyOrder, OnOverwrite, So
 use super::raw::{RawSource, Set};
 use super::table::Table;
 use super::texts::Texts;
-use super::units::parse_start;
+use super::units::{parse_start, show_duration};
 use crate::layout;
 use crate::pattern::PrefixPattern;
+use crate::prices::Prices;
 use crate::record::LogType;
 use crate::record::waf::SECRET_HEADERS;
 
@@ -117,6 +118,8 @@ pub(super) fn check_source(
         file_pattern: file_pattern(table, raw, log_type)?,
         file_type: file_type(table, raw)?,
         recurrence: recurrence(table, raw)?,
+        startup_delay: wait(table, raw, "startup_delay", &raw.startup_delay)?,
+        jitter: wait(table, raw, "jitter", &raw.jitter)?,
         start: start(table, raw)?,
         lateness: table.duration("lateness", &raw.lateness, HOUR, Duration::ZERO)?,
         recheck: recheck(table, raw)?,
@@ -145,6 +148,8 @@ pub(super) fn check_source(
             Duration::ZERO,
         )?)
         .filter(|most| !most.is_zero()),
+        prices: prices(table, raw)?,
+        list_budget_per_hour: bound(table, "list_budget_per_hour", &raw.list_budget_per_hour, MOST_OBJECTS)?,
         vendor_object: vendor_object(table, raw)?,
         free_form: free_form(table, raw)?,
         keep_nodata: raw.keep_nodata.as_ref().is_some_and(|keep| *keep.get_ref()),
@@ -320,6 +325,33 @@ fn recurrence(table: &Table, raw: &RawSource) -> Result<Duration, Problem> {
         Ok(duration) if duration >= MINUTE && duration.as_secs().is_multiple_of(60) => Ok(duration),
         _ => Err(table.not_allowed("recurrence", value, rule)),
     }
+}
+
+/// What comes before a sweep is no longer than a recurrence.
+fn wait(table: &Table, raw: &RawSource, key: &str, value: &Set<String>) -> Result<Duration, Problem> {
+    let Some(value) = value else { return Ok(Duration::ZERO) };
+    let (wait, recurrence) = (table.one_duration(key, value, Duration::ZERO)?, recurrence(table, raw)?);
+    if wait > recurrence {
+        let (setting, shown) = (table.setting("recurrence"), show_duration(recurrence));
+        let reason = format!("contradicts `{setting}`, which is {shown}: it is no longer than that");
+        return Err(table.wrong(key, value, reason));
+    }
+    Ok(wait)
+}
+
+fn prices(table: &Table, raw: &RawSource) -> Result<Prices, Problem> {
+    let price = |key, value: &Set<f64>, default| match value {
+        Some(value) if !(0.0..=1000.0).contains(value.get_ref()) => {
+            Err(table.not_allowed(key, value, "USD for 1,000 requests, from 0 to 1000"))
+        }
+        Some(value) => Ok(*value.get_ref()),
+        None => Ok(default),
+    };
+    let default = Prices::default();
+    Ok(Prices {
+        list: price("list_price", &raw.list_price, default.list)?,
+        get: price("get_price", &raw.get_price, default.get)?,
+    })
 }
 
 fn start(table: &Table, raw: &RawSource) -> Result<Start, Problem> {

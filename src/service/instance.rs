@@ -25,6 +25,7 @@ use crate::collect::{self, Collector};
 use crate::commit::{CommitError, CommitHandle, Committer, Durable};
 use crate::config::{Config, SourceConfig};
 use crate::marker::{self, MarkerChange, MarkerError};
+use crate::prices;
 use crate::sink::SinkError;
 use crate::sink::dead_letter::DeadLetters;
 use crate::state::disk::DiskState;
@@ -162,6 +163,7 @@ impl Instance {
         let swept = sweep::sweep(context, |key| self.collector(source, bucket, key, stop.clone())).await;
         standing.swept(&swept.report, stop.is_cancelled() || swept.ended.is_err());
         summarise(&swept.report);
+        tell_budget(&source.config, &swept.report);
         swept
     }
 
@@ -290,6 +292,20 @@ fn watched((bucket, counts): Metered, standing: &Arc<Standing>) -> Metered {
 fn open_history(state_dir: &Path, state: &dyn State) -> Result<History, CommitError> {
     let committed = state.history()?.into_iter().collect();
     Ok(History::open(state_dir, &committed)?)
+}
+
+/// A sweep that asks for more than the source's budget, at its recurrence.
+fn tell_budget(source: &SourceConfig, report: &SourceReport) {
+    let Some(budget) = source.list_budget_per_hour else { return };
+    let an_hour = prices::per_hour(report.requests.list as f64, source.recurrence).ceil() as u64;
+    if an_hour > budget {
+        warn!(
+            source = report.name,
+            lists_per_hour = an_hour,
+            budget,
+            "more LIST requests than list_budget_per_hour, at this recurrence"
+        );
+    }
 }
 
 /// One line per sweep.

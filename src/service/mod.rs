@@ -18,6 +18,7 @@ mod wiring;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::Instant;
@@ -27,10 +28,19 @@ use crate::sweep::{SweepError, Swept};
 
 pub use instance::{Instance, InstanceError, Options};
 pub use read_only::ReadOnly;
+use roster::News;
 pub use roster::{Changes, Roster};
 pub use source::Source;
 pub use turn::Holding;
 pub use wiring::{configured, timeouts};
+
+/// Why a wait for a source ended.
+enum Waited {
+    Due,
+    /// The roster has other settings for it, or none.
+    Changed,
+    Stopped,
+}
 
 impl Instance {
     /// Sweeps every source of the roster on its recurrence until stopped, and checks those that are
@@ -42,17 +52,20 @@ impl Instance {
         }
     }
 
-    /// The first sweeps begin at once, and so do those of a source that the roster adds or changes.
+    /// The first sweeps begin at once or after their delay, and at once those of a source that the roster adds or changes.
     async fn keep_all_sweeping(&self, roster: &Roster) -> Result<(), SweepError> {
         let mut news = roster.news();
         let (mut loops, mut at_work) = (FuturesUnordered::new(), BTreeSet::new());
+        let mut at_start = true;
         while !self.stop.is_cancelled() {
             self.watch.keep(&roster.sources());
             for source in roster.sources() {
                 if at_work.insert(source.config.name.clone()) {
-                    loops.push(self.keep_sweeping(roster, source.config.name.clone()));
+                    let delay = if at_start { source.config.startup_delay } else { Duration::ZERO };
+                    loops.push(self.keep_sweeping(roster, source.config.name.clone(), delay));
                 }
             }
+            at_start = false;
             tokio::select! {
                 () = self.stop.cancelled() => {}
                 Some(ended) = loops.next(), if !loops.is_empty() => {
@@ -68,28 +81,46 @@ impl Instance {
     }
 
     /// Sweeps the source of this name while the roster has it; returns the name.
-    async fn keep_sweeping(&self, roster: &Roster, name: String) -> Result<String, SweepError> {
-        let first = Instant::now();
+    async fn keep_sweeping(
+        &self,
+        roster: &Roster,
+        name: String,
+        delay: Duration,
+    ) -> Result<String, SweepError> {
+        let (first, mut wait) = (Instant::now() + delay, delay);
         loop {
             let mut news = roster.news();
             let Some(source) = roster.source(&name) else { return Ok(name) };
+            let jitter = source.config.jitter.mul_f64(fastrand::f64());
+            if let Some(standing) = self.watch.get(&name) {
+                standing.waits(wait + jitter);
+            }
+            match self.until(Instant::now() + wait + jitter, &source, roster, &mut news).await {
+                Waited::Due => {}
+                Waited::Changed => {
+                    wait = Duration::ZERO;
+                    continue;
+                }
+                Waited::Stopped => return Ok(name),
+            }
             let began = first.elapsed();
             self.sweep(&source).await.ended?;
-            let wait = schedule::until_next(source.config.recurrence, began, first.elapsed());
-            if let Some(standing) = self.watch.get(&name) {
-                standing.waits(wait);
+            wait = schedule::until_next(source.config.recurrence, began, first.elapsed());
+        }
+    }
+
+    /// Waits until a source is due, by time or because somebody asks for a sweep.
+    async fn until(&self, due: Instant, source: &Arc<Source>, roster: &Roster, news: &mut News) -> Waited {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Waited::Stopped,
+                () = tokio::time::sleep_until(due) => return Waited::Due,
+                () = source.turn.called() => return Waited::Due,
+                () = news.wait() => {}
             }
-            let due = Instant::now() + wait;
-            loop {
-                tokio::select! {
-                    () = self.stop.cancelled() => return Ok(name),
-                    () = source.turn.called() => break,
-                    () = tokio::time::sleep_until(due) => break,
-                    () = news.wait() => {}
-                }
-                if !roster.source(&name).is_some_and(|now| Arc::ptr_eq(&now, &source)) {
-                    break;
-                }
+            if !roster.source(&source.config.name).is_some_and(|now| Arc::ptr_eq(&now, source)) {
+                return Waited::Changed;
             }
         }
     }

@@ -110,7 +110,7 @@ pub async fn audit(
     found.lost_history = audit.index.into_lost();
     found.unreachable = report.unreachable;
     found.requests = Requests::of(&sweeper.counts);
-    found.cost_usd = found.requests.cost_usd();
+    found.cost_usd = found.requests.cost_usd(&sweeper.config.prices);
     Ok(found)
 }
 
@@ -159,7 +159,7 @@ impl Sweeper {
                 estimate.lists += known / page + 1;
             }
         }
-        estimate.cost_usd = Requests { list: estimate.lists, get: 0 }.cost_usd();
+        estimate.cost_usd = self.config.prices.cost(estimate.lists, 0);
         Ok(estimate)
     }
 

@@ -626,7 +626,8 @@ impl Sweeper {
 
     fn final_report(&self, began: Instant) -> SourceReport {
         self.tally(|report| {
-            report.finish(Requests::of(&self.counts), began.elapsed());
+            let (prices, recurrence) = (&self.config.prices, self.config.recurrence);
+            report.finish(Requests::of(&self.counts), began.elapsed(), prices, recurrence);
             report.bounded_by = self.bounds.ended_by().map(Cow::Borrowed);
         });
         self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()

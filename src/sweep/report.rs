@@ -9,13 +9,10 @@ use serde::{Deserialize, Serialize};
 use crate::bucket::metered::RequestCounts;
 use crate::failure::{Class, Failure};
 use crate::filter::Filter;
+use crate::prices::{self, Prices};
 
 /// Failures, and parts that are unreachable, that are listed one by one; more are only counted.
 const LISTED: usize = 1000;
-/// USD per LIST request, S3 Standard in us-east-1.
-const LIST_USD: f64 = 0.005 / 1000.0;
-/// USD per GET request, S3 Standard in us-east-1.
-const GET_USD: f64 = 0.0004 / 1000.0;
 
 /// Why an object was skipped; the words of the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,9 +105,9 @@ impl Requests {
         Requests { list: counts.list(), get: counts.get() }
     }
 
-    /// Price of the requests in USD, S3 Standard in us-east-1.
-    pub fn cost_usd(self) -> f64 {
-        self.list as f64 * LIST_USD + self.get as f64 * GET_USD
+    /// What they cost in USD.
+    pub fn cost_usd(self, prices: &Prices) -> f64 {
+        prices.cost(self.list, self.get)
     }
 }
 
@@ -165,8 +162,11 @@ pub struct SourceReport {
     pub bounded_by: Option<Cow<'static, str>>,
     /// How long the sweep took.
     pub seconds: f64,
-    /// Price of the requests, S3 Standard in us-east-1.
+    /// What the requests cost, by the source's prices.
     pub cost_usd: f64,
+    /// The same for an hour of such sweeps at the source's recurrence.
+    #[serde(default)]
+    pub cost_usd_per_hour: f64,
     /// The prefixes, in a preview.
     #[serde(skip)]
     pub prefix_names: Vec<String>,
@@ -242,10 +242,11 @@ impl SourceReport {
         }
     }
 
-    /// Sets what is known only at the end.
-    pub fn finish(&mut self, requests: Requests, took: Duration) {
+    /// Sets what is known only at the end of a sweep that is due each `recurrence`.
+    pub fn finish(&mut self, requests: Requests, took: Duration, prices: &Prices, recurrence: Duration) {
         self.requests = requests;
-        self.cost_usd = requests.cost_usd();
+        self.cost_usd = requests.cost_usd(prices);
+        self.cost_usd_per_hour = prices::per_hour(self.cost_usd, recurrence);
         self.seconds = took.as_secs_f64();
     }
 
@@ -335,8 +336,15 @@ mod tests {
     #[test]
     fn requests_have_their_price() {
         let mut report = SourceReport::new("main");
-        report.finish(Requests { list: 2_000, get: 10_000 }, Duration::from_millis(1500));
+        let (took, hourly) = (Duration::from_millis(1500), Duration::from_secs(1800));
+        report.finish(
+            Requests { list: 2_000, get: 10_000 },
+            took,
+            &Prices { list: 0.005, get: 0.0004 },
+            hourly,
+        );
         assert!((report.cost_usd - 0.014).abs() < 1e-9, "{}", report.cost_usd);
+        assert!((report.cost_usd_per_hour - 0.028).abs() < 1e-9, "{}", report.cost_usd_per_hour);
         assert!((report.seconds - 1.5).abs() < 1e-9);
         assert_eq!(report.requests, Requests { list: 2_000, get: 10_000 });
     }

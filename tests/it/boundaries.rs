@@ -15,9 +15,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("cli", &["*"]),
     ("service", &["*"]),
     // the words of encoders and filters, and what they mean, are theirs
-    ("config", &["layout", "pattern", "record", "encode", "filter", "failure"]),
+    ("config", &["layout", "pattern", "record", "encode", "filter", "failure", "prices"]),
     // read-only users of the rooms below
-    ("check", &["aws", "bucket", "clock", "config", "failure", "layout", "pattern", "policy", "sweep"]),
+    (
+        "check",
+        &["aws", "bucket", "clock", "config", "failure", "layout", "pattern", "policy", "prices", "sweep"],
+    ),
     ("policy", &["config", "pattern"]),
     // sweep → collect, commit → {bucket, decode, encode, sink, state} → leaves
     (
@@ -34,6 +37,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "clock",
             "failpoint",
             "failure",
+            "prices",
             "retry",
             "throttle",
         ],
@@ -77,6 +81,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("failpoint", &[]),
     ("failure", &[]),
+    ("prices", &[]),
     ("retry", &[]),
     ("throttle", &[]),
     ("metrics", &[]),

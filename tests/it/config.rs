@@ -367,6 +367,14 @@ fn wrong_source_settings_are_named_with_the_way_out() {
         ("no protocol", "endpoint_url = \"s3.example.net\"", &["endpoint_url", "https://"]),
         ("other protocol", "endpoint_url = \"ftp://s3.example.net\"", &["endpoint_url", "https://"]),
         ("no host", "endpoint_url = \"https:///x\"", &["endpoint_url"]),
+        (
+            "jitter beyond",
+            "recurrence = \"5M\"\njitter = \"6M\"",
+            &["main.jitter", "contradicts", "recurrence`, which is 5M"],
+        ),
+        ("a long delay", "startup_delay = \"1H\"", &["main.startup_delay", "contradicts", "main.recurrence"]),
+        ("a price below nothing", "list_price = -0.1", &["main.list_price", "from 0 to 1000"]),
+        ("no price", "get_price = nan", &["main.get_price", "USD"]),
         ("eps", "eps_throttle = 1000000001", &["eps_throttle", "from 0 to 1000000000"]),
         (
             "plain HTTP",

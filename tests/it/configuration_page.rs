@@ -70,6 +70,7 @@ fn values(setting: &Value) -> String {
             "string" if is_duration(setting) => format!("duration{}", least()),
             "string" => "text".to_owned(),
             "integer" => range(|number| number.to_string()),
+            "number" => format!("number, {}", range(|number| number.to_string())),
             "boolean" => "`true`, `false`".to_owned(),
             "array" if is_duration(&setting["items"]) => format!("list of durations{}", least()),
             "array" => "list".to_owned(),

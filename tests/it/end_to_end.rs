@@ -299,7 +299,9 @@ async fn once_collects_and_reports_and_then_is_idle() {
     let bytes = source.remove("bytes").unwrap();
     assert!(["read", "inflated", "written"].iter().all(|name| bytes[name].as_u64() > Some(0)), "{bytes}");
     assert!(source.remove("seconds").unwrap().is_f64());
-    assert!(source.remove("cost_usd").unwrap().as_f64() > Some(0.0));
+    let cost = source.remove("cost_usd").unwrap().as_f64().unwrap();
+    let hourly = source.remove("cost_usd_per_hour").unwrap().as_f64().unwrap();
+    assert!(cost > 0.0 && (hourly - 12.0 * cost).abs() < 1e-9, "{cost}, {hourly} at 5M");
     let want = json!({"exit_code": 0, "sources": [{"name": "main", "leaves": 2, "prefixes": 4,
         "objects": {"listed": 7, "collected": 3, "empty": 2, "skipped": {"folder": 1, "pattern": 1}, "late": 0,
             "failed": 0, "quarantined": 0},

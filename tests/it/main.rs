@@ -55,6 +55,7 @@ mod schema;
 mod shells;
 mod state;
 mod timezone;
+mod turns;
 mod vpcflow;
 mod waf;
 mod world;

@@ -236,7 +236,8 @@ impl Standing {
     pub fn checked(&self, prefix: &str, answer: &Result<(), BucketError>, wholly: bool) {
         self.answered(&metrics::LIST_REQUESTS, answer.is_ok());
         let asked = Requests { list: 1, get: 0 };
-        self.spend(asked, asked.cost_usd());
+        let prices = held(&self.config).prices;
+        self.spend(asked, asked.cost_usd(&prices));
         let now = self.clock.now();
         let mut known = held(&self.known);
         known.asked_at = Some(now);
