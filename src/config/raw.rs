@@ -120,7 +120,7 @@ pub(super) struct RawLimits {
     /// An object that inflates to more than this many times its size is quarantined.
     #[schemars(extend("default" = 1_000, "minimum" = 2, "maximum" = 1_000_000))]
     pub max_inflate_ratio: Set<u64>,
-    /// Pages of one Parquet object held in memory at once; an object that needs more is quarantined.
+    /// Footer and pages of one Parquet object held in memory at once; an object that needs more is quarantined.
     #[schemars(extend("default" = "128MiB", "minimum" = 64_u64 << 10, "maximum" = 64_u64 << 30))]
     pub max_page_bytes: Set<RawSize>,
     /// The age at which a commit is due.

@@ -77,7 +77,9 @@ pub trait Decoder: Send {
 /// same bytes would be split in another way.
 pub fn version(log_type: LogType) -> u16 {
     match log_type {
-        LogType::CloudTrail | LogType::VpcFlow | LogType::Waf | LogType::Jsonl => 1,
+        // 2: blanks around rows, and rows of nothing else
+        LogType::VpcFlow => 2,
+        LogType::CloudTrail | LogType::Waf | LogType::Jsonl => 1,
     }
 }
 

@@ -112,7 +112,7 @@ pub type Ledger = BTreeMap<String, (String, u64)>;
 pub async fn sweep(folder: &Path, log_type: LogType, pattern: &str) -> (SourceReport, Ledger) {
     let text = format!(
         "state_dir = \"state\"\n[sink]\npath = \"out\"\n[[source]]\nname = \"main\"\nlog_type = \"{}\"\n\
-         bucket = \"file://{}\"\nprefix = \"{pattern}\"\nstart = \"all\"\n",
+         bucket = \"file://{}\"\nprefix = \"{pattern}\"\nstart = \"all\"\nkeep_nodata = true\n",
         log_type.word(),
         folder.join("bucket").display()
     );

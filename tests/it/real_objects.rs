@@ -36,12 +36,16 @@ async fn each_object_ends_as_the_index_says() {
     let Some(data) = real_data() else { return };
     let index = std::fs::read_to_string(data.join("index.jsonl")).unwrap();
     let index: Vec<Value> = index.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    for (log_type, kinds, least) in
-        [(LogType::CloudTrail, &["cloudtrail", "cloudtrail-digest"][..], 10), (LogType::Waf, &["waf"], 3)]
-    {
+    let mut seen = 0;
+    for (log_type, kinds, least) in [
+        (LogType::CloudTrail, &["cloudtrail", "cloudtrail-digest"][..], 10),
+        (LogType::VpcFlow, &["vpcflow"], 4),
+        (LogType::Waf, &["waf"], 3),
+    ] {
         let rows: Vec<&Value> =
             index.iter().filter(|row| kinds.contains(&row["kind"].as_str().unwrap())).collect();
         assert!(rows.len() >= least, "{log_type:?}: the index has too few objects");
+        seen += rows.len();
         let folder = tempfile::tempdir().unwrap();
         fill(&folder.path().join("bucket"), &data, &rows);
         let (report, ledger) = sweep(folder.path(), log_type, "AWSLogs").await;
@@ -68,4 +72,5 @@ async fn each_object_ends_as_the_index_says() {
             want.into_iter().map(|(key, (_, records))| (key, records)).filter(|(_, n)| *n > 0).collect();
         assert_eq!(delivered(&folder.path().join("out")), with_records, "{log_type:?}");
     }
+    assert_eq!(seen, index.len(), "no object is left out");
 }

@@ -85,7 +85,8 @@ fn header(record: &Record<'_>, header: &mut Header<'_>) {
     let push = |body: &[u8], out: &mut Vec<u8>| out.extend_from_slice(json::unescape(body).as_bytes());
     let name = event.name.or(event.event_type).unwrap_or(b"CloudTrail");
     header.product(|out| push(event.source.unwrap_or(b"CloudTrail"), out));
-    header.version(|out| push(text(record, field::EVENT_VERSION).unwrap_or(b"unknown"), out));
+    let version = record.get(field::EVENT_VERSION).filter(|version| !json::is_blank(version));
+    header.version(|out| push_said(out, version.unwrap_or(b"\"unknown\""), 31));
     header.class_id(|out| {
         push(name, out);
         if event.outcome.is_some() {

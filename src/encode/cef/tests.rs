@@ -174,6 +174,12 @@ fn outcomes_headers_and_severities() {
             assert!(line.contains(&format!("outcome={want} ")), "{name}: {line}");
         }
     }
+    for (record, version) in [(r#"{"eventVersion":"1.10"}"#, "1.10"), (r#"{"eventVersion":1.05}"#, "1.05")] {
+        assert_eq!(parts(record).0[3], version, "{record}");
+    }
+    let by_type =
+        parts(r#"{"eventType":"AwsCloudTrailInsight","insightDetails":{"eventName":"RunInstances"}}"#);
+    assert_eq!(by_type.0[4], "RunInstances", "an old one without a category");
     let insight = r#"{"eventCategory":"Insight","eventVersion":"1.08","insightDetails":{"eventName":"RunInstances","eventSource":"ec2.amazonaws.com"}}"#;
     let (header, extension) = parts(insight);
     let want = ["CEF:0", "Amazon", "ec2.amazonaws.com", "1.08", "RunInstances", "RunInstances", "3"];
