@@ -16,6 +16,7 @@ use aws_sdk_s3::config::{
 };
 
 use super::error::Refusal;
+use super::identity::{Asker, Signer};
 use super::renewing::Renewing;
 use super::sts::Sts;
 use super::{ClientError, Timeouts, credentials, http};
@@ -30,6 +31,7 @@ const FIRST_REGION: Region = Region::from_static("us-east-1");
 pub struct Connection {
     client: Mutex<Client>,
     credentials: Renewing,
+    asker: Asker,
     /// The region was not set, and is the bucket's to tell.
     follows_region: bool,
     /// Sent with every request.
@@ -47,6 +49,11 @@ impl Connection {
     /// The session token that the next request would be signed with.
     pub(crate) async fn token(&self) -> Option<String> {
         self.credentials.token().await
+    }
+
+    /// Who signs the requests; `known` is an answer of before.
+    pub(crate) async fn signer(&self, known: Option<Signer>) -> Option<Signer> {
+        self.asker.signer(&self.credentials, known).await
     }
 
     /// Changes what a refusal complains of, where that can be changed: the region becomes that of
@@ -165,6 +172,7 @@ pub(super) async fn connect(access: &Access, timeouts: Timeouts) -> Result<Conne
     Ok(Connection {
         client: Mutex::new(Client::from_conf(config.build())),
         credentials: ground.credentials,
+        asker: Asker::new(access, ground.sts),
         follows_region: access.region.is_none(),
         requester_pays: access.requester_pays,
         expected_bucket_owner: access.expected_bucket_owner.clone(),

@@ -19,7 +19,7 @@ use std::time::Duration;
 use crate::config::Access;
 
 pub use connection::Connection;
-pub use identity::{Caller, Identity, IdentityError};
+pub use identity::{Caller, Identity, IdentityError, Signer};
 pub use tls::{Certificate, CertificateError, ServerCertificates, TrustError};
 
 /// How long a request may make no progress before it counts as failed, transiently.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
-use super::{Body, Bucket, BucketError, GetRequest, ListPage, ListRequest};
+use super::{Body, Bucket, BucketError, GetRequest, ListPage, ListRequest, Signer};
 
 /// How many requests were sent. Shared, and safe to read while requests are under way.
 #[derive(Debug, Default)]
@@ -97,6 +97,10 @@ impl<B: Bucket> Bucket for Metered<B> {
         let body = self.inner.get(request).await;
         self.count_repeats();
         body
+    }
+
+    async fn signer(&self, known: Option<Signer>) -> Option<Signer> {
+        self.inner.signer(known).await
     }
 
     fn may_be_unfinished(&self, last_modified: DateTime<Utc>) -> bool {

@@ -19,6 +19,8 @@ use crate::aws::{self, Timeouts};
 use crate::config::{Access, BucketLocation};
 use crate::failure::Class;
 
+pub use crate::aws::Signer;
+
 /// Makes the bucket that a source's location and access settings name. No request is sent to
 /// the bucket; for S3, region and credentials are looked for as the settings say, and `timeouts`
 /// are those of its requests.
@@ -138,6 +140,16 @@ pub trait Bucket: Send + Sync {
         None
     }
 
+    /// Who signs the requests; `None` where nobody does, or no credentials were found. Nothing is
+    /// asked of the bucket, and of STS only whose a key is that `known`, an answer of before, is not
+    /// about.
+    ///
+    /// Cancel safe.
+    async fn signer(&self, known: Option<Signer>) -> Option<Signer> {
+        let _ = known;
+        None
+    }
+
     /// Whether damage in an object that was written then may be a write that is still going on:
     /// the bucket's own clock tells, whatever time a sweep is for. True for no object of S3, where
     /// an object appears whole.
@@ -159,6 +171,10 @@ impl<B: Bucket + ?Sized> Bucket for Arc<B> {
 
     fn repeats(&self) -> Option<&RequestCounts> {
         (**self).repeats()
+    }
+
+    async fn signer(&self, known: Option<Signer>) -> Option<Signer> {
+        (**self).signer(known).await
     }
 
     fn may_be_unfinished(&self, last_modified: DateTime<Utc>) -> bool {

@@ -22,7 +22,7 @@ use chrono::{DateTime, Utc};
 use futures_util::stream;
 
 use super::metered::RequestCounts;
-use super::{Answer, Body, Bucket, BucketError, GetRequest, ListPage, ListRequest, ObjectRef};
+use super::{Answer, Body, Bucket, BucketError, GetRequest, ListPage, ListRequest, ObjectRef, Signer};
 use crate::aws::Connection;
 use crate::aws::error::{Operation, Refusal, refusal};
 use crate::failure::{self, Class};
@@ -199,6 +199,10 @@ impl Bucket for S3Bucket {
 
     fn repeats(&self) -> Option<&RequestCounts> {
         Some(&self.repeats)
+    }
+
+    async fn signer(&self, known: Option<Signer>) -> Option<Signer> {
+        self.connection.signer(known).await
     }
 }
 

@@ -9,8 +9,8 @@ use regex::Regex;
 
 use super::refusal::{self, code_of, stage, was_sent};
 use super::{Certificate, Certificates, Fault, Line, Options, SourceFindings, Status, worst};
+use crate::aws;
 use crate::aws::advice::Stage;
-use crate::aws::{self, Caller};
 use crate::bucket::{Bucket, BucketError, GetRequest, ListPage, ListRequest, ObjectRef};
 use crate::config::{BucketLocation, Config, KeyOrder, SourceConfig};
 use crate::failure;
@@ -186,15 +186,9 @@ impl Checked<'_> {
 
     /// Where the credentials come from and whose they are, without any secret.
     async fn who(&self) -> String {
-        let identity = match aws::identity(&self.source.access, self.options.timeouts).await {
-            Ok(identity) => identity,
-            Err(error) => return format!("the credentials of the request ({})", failure::chain(&error)),
-        };
-        let key = format!("access key {} by {}", identity.access_key_id, identity.provider);
-        match identity.caller {
-            Caller::Known { arn, .. } => format!("{arn}, {key}"),
-            Caller::Refused(words) => format!("{key}; STS does not tell whose it is: {words}"),
-            Caller::NotAsked => key,
+        match aws::identity(&self.source.access, self.options.timeouts).await {
+            Ok(identity) => identity.to_string(),
+            Err(error) => format!("the credentials of the request ({})", failure::chain(&error)),
         }
     }
 

@@ -189,6 +189,10 @@ fn table(source: &SourceStatus) -> Vec<String> {
     if let Some(reason) = source.last_sweep.as_ref().and_then(|last| last.unreachable.as_ref()) {
         lines.push(format!("  unreachable: {reason}"));
     }
+    if let Some(identity) = source.last_sweep.as_ref().and_then(|last| last.identity.as_ref()) {
+        let whose = identity.arn.as_ref().map_or_else(String::new, |arn| format!("{arn}, "));
+        lines.push(format!("  as {whose}access key {} by {}", identity.access_key_id, identity.provider));
+    }
     if let Some(since) = source.paused {
         lines.push(format!("  paused since {}; `s3sweep sweep resume` ends that", since.format("%F %T")));
     }

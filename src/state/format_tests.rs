@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::state::LastSweep;
+use crate::state::{LastSweep, StoredIdentity};
 
 const SOURCE: SourceKey = SourceKey { id: 3, generation: 2 };
 
@@ -164,7 +164,14 @@ fn values_of_every_kind_come_back() {
     fn same<T: Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(value: T) {
         assert_eq!(decode_json::<T>(&json(&value)).expect("its own form"), value);
     }
-    let sweep = LastSweep { at: at(9), records: u64::MAX, collected: 0, unreachable: Some("no\n\"".into()) };
+    let identity = StoredIdentity { provider: "ö".into(), access_key_id: "AKIA".into(), arn: None };
+    let sweep = LastSweep {
+        at: at(9),
+        records: u64::MAX,
+        collected: 0,
+        unreachable: Some("no\n\"".into()),
+        identity: Some(identity),
+    };
     same(SourceRecord {
         id: u32::MAX,
         generation: 1,

@@ -25,7 +25,9 @@ use chrono::{DateTime, Utc};
 use crate::pattern::PrefixTime;
 use crate::sink::Position;
 pub use object::{FailedObject, LedgerEntry, Outcome, Progress, Quarantined};
-pub use source::{DueRecheck, Forgotten, LastSweep, LeafRecord, Marker, Recheck, SourceKey, SourceRecord};
+pub use source::{
+    DueRecheck, Forgotten, LastSweep, LeafRecord, Marker, Recheck, SourceKey, SourceRecord, StoredIdentity,
+};
 
 /// Changes that belong together; more stored pairs than this in one batch make sled's memory run
 /// away.

@@ -62,6 +62,20 @@ pub struct LastSweep {
     pub collected: u64,
     /// Why the source or a leaf was unreachable.
     pub unreachable: Option<String>,
+    /// Who signed its requests; `None` where nobody did.
+    #[serde(default)]
+    pub identity: Option<StoredIdentity>,
+}
+
+/// Who signed the requests of a sweep.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredIdentity {
+    /// Where the credentials came from, in words.
+    pub provider: String,
+    /// The access key id, which is no secret.
+    pub access_key_id: String,
+    /// Whose they are, where STS told.
+    pub arn: Option<String>,
 }
 
 /// What is kept of a leaf.

@@ -18,6 +18,7 @@ pub mod plan;
 mod recheck;
 pub mod report;
 mod settle;
+mod signer;
 mod zone;
 
 use std::borrow::Cow;
@@ -672,7 +673,9 @@ impl Sweeper {
                 }
             });
         }
-        let mut last = LastSweep { at: self.clock.ours(), records: 0, collected: 0, unreachable: None };
+        let identity = self.identity().await;
+        let mut last =
+            LastSweep { at: self.clock.ours(), records: 0, collected: 0, unreachable: None, identity };
         self.tally(|report| {
             last.records = report.records;
             last.collected = report.objects.collected;

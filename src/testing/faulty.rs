@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
 
-use crate::bucket::{Body, Bucket, BucketError, GetRequest, ListPage, ListRequest};
+use crate::bucket::{Body, Bucket, BucketError, GetRequest, ListPage, ListRequest, Signer};
 use crate::failure::Class;
 
 /// Tells from a call's number and its key, or the prefix of a LIST, whether a fault is for it.
@@ -192,6 +192,10 @@ impl<B: Bucket> Bucket for FaultyBucket<B> {
             Some(Fault::Unsorted | Fault::DropToken) | None => return self.inner.get(request).await,
         };
         Ok(cut_body(self.inner.get(request).await?, after, pause, cut))
+    }
+
+    async fn signer(&self, known: Option<Signer>) -> Option<Signer> {
+        self.inner.signer(known).await
     }
 
     fn may_be_unfinished(&self, last_modified: DateTime<Utc>) -> bool {

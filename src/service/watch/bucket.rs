@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 
 use super::Standing;
-use crate::bucket::{Body, Bucket, BucketError, GetRequest, ListPage, ListRequest};
+use crate::bucket::{Body, Bucket, BucketError, GetRequest, ListPage, ListRequest, Signer};
 use crate::metrics::{GET_REQUESTS, LIST_REQUESTS};
 
 /// Notes the answers of a bucket in what is known of its source.
@@ -38,6 +38,10 @@ impl Bucket for Watched {
         let body = self.inner.get(request).await;
         self.standing.answered(&GET_REQUESTS, body.is_ok());
         body
+    }
+
+    async fn signer(&self, known: Option<Signer>) -> Option<Signer> {
+        self.inner.signer(known).await
     }
 
     fn may_be_unfinished(&self, last_modified: DateTime<Utc>) -> bool {

@@ -55,7 +55,8 @@ fn changes_raise_what_they_must_and_no_more() {
         ("the file pattern", ("acme", BRACES, "file_pattern = 'x.*'"), Opened::Floors),
     ];
     let (first, _) = open(None, &source("acme", BRACES, ""), 7, now());
-    let last_sweep = Some(LastSweep { at: now(), records: 5, collected: 1, unreachable: None });
+    let last_sweep =
+        Some(LastSweep { at: now(), records: 5, collected: 1, unreachable: None, identity: None });
     let known = SourceRecord { discovered_at: Some(now()), last_sweep, stale: vec![], ..first };
     let later = now() + chrono::TimeDelta::days(9);
     for (name, (bucket, prefix, extra), want) in cases {

@@ -133,6 +133,8 @@ async fn one_instance_reads_buckets_of_several_regions() {
     let ran = site.run(&["once"], &environment);
     assert_eq!(ran.code, Some(0), "{}", ran.all);
     let mut hosts = aws.hosts();
+    // who we are
+    hosts.retain(|host| host != "sts.us-east-1.amazonaws.com");
     hosts.sort();
     let want = [
         "acme-ap-south-1.s3.ap-south-1.amazonaws.com",
@@ -142,7 +144,8 @@ async fn one_instance_reads_buckets_of_several_regions() {
         "acme-us-east-1.s3.us-east-1.amazonaws.com",
     ];
     assert_eq!(hosts, want);
-    let sent_on = aws.service.asked().iter().filter(|asked| regional(asked).0 == 301).count();
+    let sent_on =
+        aws.service.asked().iter().filter(|asked| asked.method == "GET" && regional(asked).0 == 301).count();
     assert_eq!(sent_on, 2, "each bucket is looked for once");
 
     // a region that is set is an order, also where it is wrong

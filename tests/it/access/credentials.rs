@@ -5,11 +5,18 @@ use std::time::Duration;
 use s3sweep::aws::{self, Caller, Timeouts};
 use s3sweep::config::{Access, Credentials, Roles, Secret};
 
+use super::site::Site;
 use super::stub::{Answer, Asked, Stub, ok};
 use super::{access, keys, list, role_of, server};
 
 const HOP: &str = "arn:aws:iam::111122223333:role/hop";
 const LOGS: &str = "arn:aws:iam::444455556666:role/logs";
+
+/// Whose a key is, by STS.
+const TOLD: &str = "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
+                    <GetCallerIdentityResult><Arn>arn:aws:sts::444455556666:assumed-role/logs/nightly</Arn>\
+                    <UserId>AROA:nightly</UserId><Account>444455556666</Account></GetCallerIdentityResult>\
+                    </GetCallerIdentityResponse>";
 
 fn roles(arns: &[&str]) -> Roles {
     Roles {
@@ -102,12 +109,8 @@ async fn a_role_that_is_refused_is_named_and_no_secret_is() {
 
 #[tokio::test]
 async fn an_identity_is_told_with_its_provider() {
-    let told = "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
-                <GetCallerIdentityResult><Arn>arn:aws:sts::444455556666:assumed-role/logs/nightly</Arn>\
-                <UserId>AROA:nightly</UserId><Account>444455556666</Account></GetCallerIdentityResult>\
-                </GetCallerIdentityResponse>";
     let sts = Stub::start(move |asked| match asked.text.contains("GetCallerIdentity") {
-        true => ok(told),
+        true => ok(TOLD),
         false => grant(asked),
     })
     .await;
@@ -129,4 +132,34 @@ async fn an_identity_is_told_with_its_provider() {
     (access.roles, access.sts_endpoint_url) = (None, None);
     let identity = aws::identity(&access, Timeouts::default()).await.unwrap();
     assert_eq!(identity.caller, Caller::NotAsked, "AWS is not shown the key of another store");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn status_tells_who_signed_and_sts_is_asked_once_for_a_key() {
+    for (case, answer, arn, asked) in [
+        ("told", ok(TOLD), serde_json::json!("arn:aws:sts::444455556666:assumed-role/logs/nightly"), 1),
+        ("refused", (403, Vec::new(), String::new()), serde_json::Value::Null, 2),
+    ] {
+        let server = server().await;
+        let sts = Stub::start(move |_| answer.clone()).await;
+        let settings = format!(
+            "[source.credentials]\naccess_key_id = \"S3SWEEPTESTKEY\"\nsecret_access_key = \"s3sweep-test-secret\"\n\
+             sts_endpoint_url = \"{}\"",
+            sts.url()
+        );
+        let site = Site::new(&server.endpoint_url(), &settings);
+        assert_eq!(site.run(&["preview"], &[]).code, Some(0), "{case}");
+        assert_eq!(sts.asked().len(), 0, "{case}: a preview keeps nothing");
+        for _ in 0..2 {
+            let ran = site.run(&["once"], &[]);
+            assert_eq!(ran.code, Some(0), "{case}: {}", ran.all);
+        }
+        assert_eq!(sts.asked().len(), asked, "{case}: by each process until it is known");
+        let status = site.run(&["status", "--output", "json"], &[]);
+        let status: serde_json::Value = serde_json::from_str(&status.out).unwrap();
+        let want = serde_json::json!({
+            "provider": "the s3sweep configuration", "access_key_id": "S3SWEEPTESTKEY", "arn": arn,
+        });
+        assert_eq!(status["sources"][0]["last_sweep"]["identity"], want, "{case}");
+    }
 }

@@ -44,6 +44,13 @@ fn chained_roles_read_with_the_policies_of_init() {
     assert_eq!(ran.code, Some(0), "{}", ran.all);
     let report: Value = serde_json::from_slice(&std::fs::read(site.path("report.json")).unwrap()).unwrap();
     assert_eq!(report["sources"][0]["records"], 1, "{report}");
+    let status = site.run(&["status"], &[]).all;
+    let by = format!("by role {LOGS} by role {HOP} by the s3sweep configuration");
+    assert!(
+        status.contains("as arn:aws:sts::123456789012:assumed-role/logs/nightly, access key ASIA"),
+        "{status}"
+    );
+    assert!(status.contains(&by), "{status}");
     let ran = site.run(&["check", "-v"], &[]);
     assert_eq!(ran.code, Some(0), "{}", ran.all);
     let session = "arn:aws:sts::123456789012:assumed-role/logs/nightly";
