@@ -27,12 +27,18 @@ fn main() -> ExitCode {
 }
 
 fn start(cli: &Cli) -> anyhow::Result<Exit> {
-    cli::logging::start(&cli.global)?;
+    let repeats = cli::logging::start(&cli.global)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("failed to start the runtime")?;
-    let exit = runtime.block_on(cli::execute(cli));
+    let exit = runtime.block_on(async {
+        tokio::select! {
+            exit = cli::execute(cli) => exit,
+            never = repeats.keep_telling() => match never {},
+        }
+    });
+    repeats.finish();
     // whatever matters was awaited; a blocked thread must not hold the exit
     runtime.shutdown_background();
     exit

@@ -28,6 +28,7 @@ mod stream;
 mod sweep;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -81,9 +82,27 @@ pub struct Global {
     #[arg(long, value_name = "NAME", global = true)]
     pub source: Vec<String>,
 
-    /// Write log lines in this form to stderr
+    /// Write log lines in this form
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t, global = true)]
     pub log_format: LogFormat,
+
+    /// Write log lines to this file, not to stderr
+    ///
+    /// It is moved away by s3sweep itself, to PATH.1 and so on.
+    #[arg(long, value_name = "PATH", global = true)]
+    pub log_file: Option<PathBuf>,
+
+    /// Move the log file away before it is larger than this
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = logging::size, global = true)]
+    pub log_rotate_size: u64,
+
+    /// Move the log file away at this age too
+    #[arg(long, value_name = "DURATION", value_parser = logging::age, global = true)]
+    pub log_rotate_every: Option<Duration>,
+
+    /// Keep so many log files that were moved away
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(..=1000), global = true)]
+    pub log_keep: u32,
 
     /// Log more: -v objects, -vv requests too
     #[arg(short, long, action = clap::ArgAction::Count, global = true, conflicts_with = "quiet")]

@@ -39,7 +39,7 @@ pub use file_pattern::FilePattern;
 pub use model::*;
 pub use schema::schema;
 pub use secret::{Reader, SecretError, create_identity, encrypt_secret};
-pub use units::{parse_duration, parse_instant};
+pub use units::{parse_duration, parse_instant, parse_size};
 
 /// Loads the named files and folders (each `*.toml` in them) as one configuration; without names
 /// the first of `$S3SWEEP_CONFIG`, `./s3sweep.toml`, `/etc/s3sweep/s3sweep.toml` that is there.

@@ -50,7 +50,7 @@ pub(super) fn show_duration(duration: Duration) -> String {
 }
 
 /// Reads `256MiB`, `1GB`, `32 KiB`, `100`; units in any case, binary with an `i`.
-pub(super) fn parse_size(text: &str) -> Option<u64> {
+pub fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = number_and_unit(text)?;
     if unit.is_empty() {
         return Some(number);

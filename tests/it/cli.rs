@@ -228,3 +228,45 @@ fn warnings_are_log_lines_on_stderr() {
         s3sweep().args(["config", "show", "-c", &path]).env("RUST_LOG", "s3sweep=loud").output().unwrap();
     assert_eq!(bad.status.code(), Some(2));
 }
+
+#[test]
+fn log_lines_go_to_a_file_that_is_kept_small() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = configuration(folder.path(), "");
+    let log = folder.path().join("log").display().to_string();
+    let quiet = |more: &[&str]| {
+        // the mirror is not there, which is a warning in each sweep
+        let args = [&["once", "-c", &path, "--log-file", &log, "--log-format", "json"], more].concat();
+        let output = run(&args);
+        assert_eq!((output.status.code(), err(&output).as_str()), (Some(3), ""), "{more:?}");
+    };
+    quiet(&[]);
+    let text = std::fs::read_to_string(&log).unwrap();
+    assert!(text.lines().count() >= 1, "{text}");
+    for line in text.lines() {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(event["level"].is_string() && event["timestamp"].is_string(), "{line}");
+    }
+    for _ in 0..20 {
+        quiet(&["--log-rotate-size", "1KiB", "--log-keep", "2"]);
+    }
+    let mut names: Vec<_> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("log"))
+        .collect();
+    names.sort();
+    assert_eq!(names, ["log", "log.1", "log.2"]);
+    assert!(names.iter().all(|name| folder.path().join(name).metadata().unwrap().len() <= 1024));
+
+    for (option, value, want) in [
+        ("--log-file", "/nowhere/log", "--log-file /nowhere/log"),
+        ("--log-rotate-size", "1B", "at least 1KiB"),
+        ("--log-rotate-every", "1S", "at least 1M"),
+        ("--log-keep", "1001", "1000"),
+    ] {
+        let output = run(&["status", "-c", &path, option, value]);
+        assert_eq!(output.status.code(), Some(2), "{option}");
+        assert!(err(&output).contains(want), "{option}: {}", err(&output));
+    }
+}

@@ -1,13 +1,22 @@
-//! Log lines on stderr, as text or JSON.
+//! Log lines on stderr or in a file, as text or JSON; warnings that repeat are held back.
+
+mod file;
+mod repeats;
 
 use std::io::{IsTerminal, stderr};
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::Global;
 use super::exit::UsageError;
-use crate::config::environment;
+use crate::config::{environment, parse_duration, parse_size};
+use file::{LogFile, Rotation};
+pub use repeats::Repeats;
 
 /// The form of log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -21,17 +30,44 @@ pub enum LogFormat {
 
 /// Starts logging. `-v` and `-q` go before `RUST_LOG`; without any of them warnings of all crates
 /// and the start, stop and sweep lines of s3sweep are written.
-pub fn start(global: &Global) -> anyhow::Result<()> {
+pub fn start(global: &Global) -> anyhow::Result<Repeats> {
     let filter = filter(global.verbose, global.quiet, environment("RUST_LOG"))?;
-    let colour = stderr().is_terminal() && environment("NO_COLOR").is_none_or(|value| value.is_empty());
-    let lines =
-        fmt().with_env_filter(filter).with_writer(stderr).with_ansi(colour).log_internal_errors(false);
+    let repeats = Repeats::default();
+    let colour = global.log_file.is_none()
+        && stderr().is_terminal()
+        && environment("NO_COLOR").is_none_or(|value| value.is_empty());
+    let lines = fmt()
+        .with_env_filter(filter)
+        .with_writer(writer(global)?)
+        .with_ansi(colour)
+        .log_internal_errors(false);
     // an error here means that logging was started already, which serves as well
     let _ = match global.log_format {
-        LogFormat::Text => lines.try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+        LogFormat::Text => lines.finish().with(repeats.clone()).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).finish().with(repeats.clone()).try_init(),
     };
-    Ok(())
+    Ok(repeats)
+}
+
+fn writer(global: &Global) -> Result<BoxMakeWriter, UsageError> {
+    let Some(path) = &global.log_file else { return Ok(BoxMakeWriter::new(stderr)) };
+    let rotation =
+        Rotation { size: global.log_rotate_size, age: global.log_rotate_every, keep: global.log_keep };
+    let opened = LogFile::open(path, rotation);
+    let opened = opened.map_err(|error| UsageError(format!("--log-file {}: {error}", path.display())))?;
+    Ok(BoxMakeWriter::new(opened))
+}
+
+/// The value of `--log-rotate-size`.
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    let allowed = || format!("{text:?} is no size of at least 1KiB, such as 64MiB");
+    parse_size(text).filter(|size| *size >= 1024).ok_or_else(allowed)
+}
+
+/// The value of `--log-rotate-every`.
+pub(super) fn age(text: &str) -> Result<Duration, String> {
+    let allowed = || format!("{text:?} is no duration of at least 1M, such as 1D");
+    parse_duration(text).filter(|age| age.as_secs() >= 60).ok_or_else(allowed)
 }
 
 fn filter(verbose: u8, quiet: bool, rust_log: Option<String>) -> Result<EnvFilter, UsageError> {
