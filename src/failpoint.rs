@@ -2,7 +2,8 @@
 //!
 //! With the feature `testing`, `S3SWEEP_FAILPOINT="name:n"` aborts the process at the n-th hit of
 //! the place `name`, counted from 1, and `"name:n:panic"` panics there; a text of another form
-//! aborts at the first hit of all. Without the feature a hit is nothing.
+//! aborts at the first hit of all. A test in this process may watch what its threads pass. Without
+//! the feature a hit is nothing.
 //!
 //! The environment and a static stand here against the rules of the other rooms: the process that
 //! dies is the binary as it ships, whose configuration knows no such setting, and whose layers
@@ -18,7 +19,11 @@ pub fn hit(name: &'static str) {
 }
 
 #[cfg(feature = "testing")]
+pub use armed::watch;
+
+#[cfg(feature = "testing")]
 mod armed {
+    use std::cell::RefCell;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -33,7 +38,24 @@ mod armed {
         pub panics: bool,
     }
 
-    pub(super) fn hit(name: &str) {
+    /// Is told each place that is passed.
+    type Watcher = Box<dyn Fn(&'static str)>;
+
+    thread_local! {
+        static WATCHER: RefCell<Option<Watcher>> = const { RefCell::new(None) };
+    }
+
+    /// Lets `watcher` see each place that this thread passes from now on.
+    pub fn watch(watcher: impl Fn(&'static str) + 'static) {
+        WATCHER.set(Some(Box::new(watcher)));
+    }
+
+    pub(super) fn hit(name: &'static str) {
+        WATCHER.with_borrow(|watcher| {
+            if let Some(watcher) = watcher {
+                watcher(name);
+            }
+        });
         if let Some(armed) = ARMED.get_or_init(from_environment)
             && armed.is_over(name)
         {
@@ -74,6 +96,16 @@ mod armed {
 #[cfg(all(test, feature = "testing"))]
 mod tests {
     use super::armed::Armed;
+
+    #[test]
+    fn a_thread_is_watched_on_its_own() {
+        let (sender, seen) = std::sync::mpsc::channel();
+        super::watch(move |name| sender.send(name).expect("the test listens"));
+        super::hit("here");
+        std::thread::spawn(|| super::hit("elsewhere")).join().expect("it ends");
+        super::hit("there");
+        assert_eq!(seen.try_iter().collect::<Vec<_>>(), ["here", "there"]);
+    }
 
     #[test]
     fn the_nth_hit_of_the_name_is_the_last() {

@@ -11,7 +11,7 @@ use s3sweep::sweep::report::SourceReport;
 use s3sweep::testing::{Fault, When};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-use crate::world::{World, at, trail_key};
+use crate::world::{Power, World, at, trail_key};
 
 const SETTINGS: &str = "prefix = \"AWSLogs/*/CloudTrail/us-east-1\"\nstart = \"2026-02-01\"\nlateness = \"1H\"\n\
                         recheck = []";
@@ -137,9 +137,9 @@ async fn what_failed_in_a_sweep_that_did_not_end_is_tried_by_the_next() {
         let world = World::new(NOW, &format!("{SETTINGS}\ndiscover_every = \"90D\""));
         let key = put(&world, 0, at("2026-06-01T11:00:00Z"));
         world.faulty.on_get(When::Always, Fault::Fail(Class::Object));
-        world.fuse.set(number, false);
+        world.fuse.set(Power::Operation { number, after: false });
         let swept = world.sweep().await;
-        assert_eq!(swept.ended.is_err(), world.fuse.mend(), "operation {number}");
+        assert_eq!(swept.ended.is_err(), world.fuse.mend().is_some(), "operation {number}");
         let is_cut = swept.ended.is_err();
         let record = world.state.source("main").unwrap();
         let kept = record.is_some_and(|record| world.state.failed(record.key(), &key).unwrap().is_some());

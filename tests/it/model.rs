@@ -1,116 +1,34 @@
 //! The promise against a model: whatever arrives in whatever order, late, below floors, overwritten
-//! or deleted, while pages and objects fail, clocks step and the power goes at any durable
-//! operation, every object is delivered exactly once. The model is a set of keys.
+//! or deleted, while pages, objects and the sink fail, clocks step and the power goes at any durable
+//! operation and any named place, every object is delivered exactly once, in every layout. The model
+//! is a set of keys.
 //!
 //! `S3SWEEP_MODEL_CASES=50000 cargo test --test it model` runs more cases.
 
+mod layout;
+mod step;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use proptest::prelude::*;
+use s3sweep::failpoint;
 use s3sweep::failure::Class;
 use s3sweep::sweep::audit::{Audited, Told};
 use s3sweep::sweep::report::SourceReport;
 use s3sweep::testing::{Fault, When};
 
 use crate::needs;
-use crate::world::{World, at, trail_body, trail_key};
+use crate::world::{Cut, Fuse, Power, World, at, trail_body};
+use step::{Change, PLACES, Rules, Step, rules, step};
 
 const BEGIN: &str = "2026-06-01T22:00:00Z";
 
-/// One thing that happens.
-#[derive(Clone, Debug)]
-enum Step {
-    /// A file of this minute appears after a delay.
-    File { account: u8, ago: i64, delay: i64, suffix: u64 },
-    /// Time passes, in minutes.
-    Pass(i64),
-    /// Our clock is off by so many minutes from now on; the bucket's is right.
-    Clock(i64),
-    /// A sweep; the LIST and the GET with these numbers fail, the power goes at (or after) the
-    /// durable operation with this one.
-    Sweep { list: Option<u64>, get: Option<u64>, class: usize, power: Option<(u64, bool)> },
-    /// One of the objects is overwritten.
-    Overwrite(usize),
-    /// One of the objects is deleted.
-    Delete(usize),
-    /// One of the objects is deleted between its LIST and its GET.
-    DeleteBeforeGet(usize),
-    /// A new file is cut off after its first record; something happens to it before the next GET
-    /// that is answered, in the same sweep or after it.
-    Interrupt {
-        account: u8,
-        ago: i64,
-        suffix: u64,
-        change: Change,
-        at_once: bool,
-        power: Option<(u64, bool)>,
-    },
-    /// A directory's file is swept while it is written, `cut` of 100 parts of it, and complete so
-    /// many minutes later.
-    Grow { account: u8, suffix: u64, cut: usize, minutes: i64, power: Option<(u64, bool)> },
-}
-
-/// What happens to an object in flight.
-#[derive(Clone, Copy, Debug)]
-enum Change {
-    Nothing,
-    Overwrite,
-    Delete,
-}
-
-/// What a case is about.
-#[derive(Clone, Copy, Debug)]
-struct Rules {
-    rechecks: bool,
-    /// `on_overwrite = "collect"`.
-    collect: bool,
-    /// Objects may still be written, as in a directory; nothing is overwritten there.
-    grows: bool,
-    /// `max_objects_per_sweep`.
-    bound: Option<u64>,
-}
-
 /// Records of a version of an object.
 const RECORDS: u64 = 3;
-
-/// The durable operation at (or after) which the power goes.
-fn power() -> impl Strategy<Value = Option<(u64, bool)>> {
-    proptest::option::weighted(0.3, (1..25_u64, any::<bool>()))
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    // On time, within the lateness of an hour, and beyond it.
-    let delay = prop_oneof![6 => 0..10_i64, 3 => 20..59_i64, 2 => 61..2500_i64];
-    let change = prop_oneof![Just(Change::Nothing), Just(Change::Overwrite), Just(Change::Delete)];
-    prop_oneof![
-        8 => (0..3_u8, 0..240_i64, delay, any::<u16>())
-            .prop_map(|(account, ago, delay, suffix)| Step::File { account, ago, delay, suffix: suffix.into() }),
-        3 => prop_oneof![3 => 1..30_i64, 2 => 30..300_i64, 1 => 300..3000_i64].prop_map(Step::Pass),
-        1 => prop_oneof![2 => Just(0), 1 => -200..200_i64, 1 => -3000..3000_i64].prop_map(Step::Clock),
-        6 => (
-            proptest::option::weighted(0.2, 1..8_u64),
-            proptest::option::weighted(0.2, 1..6_u64),
-            0..3_usize,
-            power(),
-        )
-            .prop_map(|(list, get, class, power)| Step::Sweep { list, get, class, power }),
-        1 => any::<usize>().prop_map(Step::Overwrite),
-        1 => any::<usize>().prop_map(Step::Delete),
-        1 => any::<usize>().prop_map(Step::DeleteBeforeGet),
-        1 => (0..3_u8, 0..240_i64, any::<u16>(), change, any::<bool>(), power())
-            .prop_map(|(account, ago, suffix, change, at_once, power)| {
-                Step::Interrupt { account, ago, suffix: suffix.into(), change, at_once, power }
-            }),
-        1 => (0..3_u8, any::<u16>(), 1..100_usize, 0..30_i64, power())
-            .prop_map(|(account, suffix, cut, minutes, power)| {
-                Step::Grow { account, suffix: suffix.into(), cut, minutes, power }
-            }),
-    ]
-}
 
 /// What should be.
 struct Model {
@@ -134,27 +52,48 @@ struct Model {
     loose: BTreeSet<String>,
     /// Keys changed while they were in flight.
     changed: usize,
-    power_cuts: usize,
+    troubles: usize,
+    power_cuts: BTreeMap<Cut, usize>,
 }
 
 /// What the cases held together.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Debug, Default)]
 struct Totals {
     owed: usize,
     too_late: usize,
     changed: usize,
-    power_cuts: usize,
+    troubles: usize,
+    power_cuts: BTreeMap<Cut, usize>,
     missing: usize,
+}
+
+impl Totals {
+    fn add(&mut self, one: Totals) {
+        self.owed += one.owed;
+        self.too_late += one.too_late;
+        self.changed += one.changed;
+        self.troubles += one.troubles;
+        self.missing += one.missing;
+        for (cut, times) in one.power_cuts {
+            *self.power_cuts.entry(cut).or_default() += times;
+        }
+    }
+}
+
+/// The lines of a source's table.
+fn settings(rules: Rules, place: &str) -> String {
+    let recheck = if rules.rechecks { "" } else { "recheck = []\n" };
+    let overwrite = if rules.collect { "on_overwrite = \"collect\"" } else { "" };
+    let bound = rules.bound.map(|bound| format!("\nmax_objects_per_sweep = {bound}")).unwrap_or_default();
+    format!(
+        "{place}\nstart = \"2026-06-01\"\nlateness = \"1H\"\ndiscover_every = \"0M\"\nlist_page_size = 3\n\
+         file_pattern = '.*'\nmax_attempts = 1000\n{recheck}{overwrite}{bound}"
+    )
 }
 
 impl Model {
     fn new(rules: Rules) -> Self {
-        let settings = "prefix = \"AWSLogs/*/CloudTrail/us-east-1\"\nstart = \"2026-06-01\"\nlateness = \"1H\"\n\
-             discover_every = \"0M\"\nlist_page_size = 3\nfile_pattern = '.*'\nmax_attempts = 1000";
-        let recheck = if rules.rechecks { "" } else { "recheck = []\n" };
-        let overwrite = if rules.collect { "on_overwrite = \"collect\"" } else { "" };
-        let bound = rules.bound.map(|bound| format!("\nmax_objects_per_sweep = {bound}")).unwrap_or_default();
-        let world = World::new(BEGIN, &format!("{settings}\n{recheck}{overwrite}{bound}"));
+        let world = World::new(BEGIN, &settings(rules, rules.layout.settings()));
         world.bucket.set_grows(rules.grows);
         let mut model = Model {
             world,
@@ -169,10 +108,20 @@ impl Model {
             versions: BTreeMap::new(),
             loose: BTreeSet::new(),
             changed: 0,
-            power_cuts: 0,
+            troubles: 0,
+            power_cuts: BTreeMap::new(),
         };
         model.pass(0);
         model
+    }
+
+    /// A sweep with another pattern, under which nothing lies, and one amid whose change to this one
+    /// the power goes.
+    async fn with_another_pattern(&mut self, number: u64) {
+        self.world.configure(&settings(self.rules, "prefix = \"elsewhere/*/{YYYY}/{mm}/{dd}\""));
+        self.sweep().await;
+        self.world.configure(&settings(self.rules, self.rules.layout.settings()));
+        self.sweep_with(Some(Power::Place { name: "at-generation-change", number })).await;
     }
 
     fn is_closed(&self, key: &str) -> bool {
@@ -236,7 +185,10 @@ impl Model {
             Step::File { account, ago, delay, suffix } => {
                 let minute = (self.now - TimeDelta::minutes(ago)).max(at("2026-06-01T00:00:00Z"));
                 let appears = (minute + TimeDelta::minutes(delay)).max(self.now);
-                self.coming.entry(appears).or_default().insert(trail_key(account, minute, suffix));
+                self.coming
+                    .entry(appears)
+                    .or_default()
+                    .insert(self.rules.layout.key(account, minute, suffix));
                 self.pass(0);
             }
             Step::Pass(minutes) => self.pass(minutes),
@@ -244,13 +196,16 @@ impl Model {
                 self.offset = offset;
                 self.pass(0);
             }
-            Step::Sweep { list, get, class, power } => {
+            Step::Sweep { list, get, class, down, power } => {
                 let class = [Class::Unreachable, Class::Object, Class::Transient][class];
                 if let Some(number) = list {
                     self.world.faulty.on_list(When::Nth(number), Fault::Fail(Class::Unreachable));
                 }
                 if let Some(number) = get {
                     self.world.faulty.on_get(When::Nth(number), Fault::Fail(class));
+                }
+                if let Some(down) = down {
+                    self.world.trouble.set(down.first, down.calls, down.fault);
                 }
                 self.sweep_with(power).await;
             }
@@ -281,10 +236,10 @@ impl Model {
             }
             Step::Interrupt { account, ago, suffix, change, at_once, power } => {
                 let minute = (self.now - TimeDelta::minutes(ago)).max(at("2026-06-01T00:00:00Z"));
-                self.interrupt(trail_key(account, minute, suffix), change, at_once, power).await;
+                self.interrupt(self.rules.layout.key(account, minute, suffix), change, at_once, power).await;
             }
             Step::Grow { account, suffix, cut, minutes, power } => {
-                let key = trail_key(account, self.now, suffix);
+                let key = self.rules.layout.key(account, self.now, suffix);
                 if self.rules.grows && self.offset == 0 && self.appears(&key) {
                     let body = trail_body(&ids(&key, 0));
                     let written = body[..body.len() * cut / 100].to_owned();
@@ -324,7 +279,7 @@ impl Model {
         true
     }
 
-    async fn interrupt(&mut self, key: String, change: Change, at_once: bool, power: Option<(u64, bool)>) {
+    async fn interrupt(&mut self, key: String, change: Change, at_once: bool, power: Option<Power>) {
         if matches!(change, Change::Overwrite) && self.rules.grows || !self.appears(&key) {
             return;
         }
@@ -365,9 +320,9 @@ impl Model {
         }
     }
 
-    async fn sweep_with(&mut self, power: Option<(u64, bool)>) {
-        if let Some((number, after)) = power {
-            self.world.fuse.set(number, after);
+    async fn sweep_with(&mut self, power: Option<Power>) {
+        if let Some(power) = power {
+            self.world.fuse.set(power);
         }
         self.sweep().await;
     }
@@ -387,9 +342,12 @@ impl Model {
         let floors = self.floors();
         let swept = self.world.sweep().await;
         self.world.faulty.heal();
-        if self.world.fuse.mend() {
-            self.power_cuts += 1;
-            assert!(swept.ended.is_err(), "a sweep without power does not end well");
+        self.troubles += usize::from(self.world.trouble.end());
+        if let Some(cut) = self.world.fuse.mend() {
+            *self.power_cuts.entry(cut).or_default() += 1;
+            // a place may be the last thing that a sweep passes
+            let ends_well = swept.ended.is_ok();
+            assert!(!ends_well || cut != Cut::Operation, "a sweep without power does not end well");
             return None;
         }
         swept.ended.unwrap();
@@ -469,7 +427,10 @@ impl Model {
     async fn settle(mut self) -> Totals {
         self.offset = 0;
         self.pass(0);
-        for days in [1, 1, 1, 1, 1, 1, 3, 7, 31] {
+        for (number, days) in [1, 1, 1, 1, 1, 1, 3, 7, 31].into_iter().enumerate() {
+            if let Some(power) = self.rules.closing.filter(|_| number == 1) {
+                self.world.fuse.set(power);
+            }
             self.sweep_out().await;
             self.pass(days * 24 * 60);
         }
@@ -496,6 +457,7 @@ impl Model {
             owed: self.owed.len(),
             too_late: self.too_late.len(),
             changed: self.changed,
+            troubles: self.troubles,
             power_cuts: self.power_cuts,
         }
     }
@@ -509,7 +471,10 @@ impl Model {
         let is_sure = |key: &&String| !self.loose.contains(*key);
         let never: BTreeSet<String> =
             self.owed.iter().filter(is_sure).filter(|key| !delivered.contains_key(*key)).cloned().collect();
-        let forgotten = delivered.keys().find(|key| self.owed.contains(*key) && self.version(key) == 0);
+        // what has no dates has no history
+        let keys = delivered.keys().filter(|_| !self.rules.layout.is_open_ended());
+        let mut keys = keys.filter(|key| self.owed.contains(*key) && self.version(key) == 0);
+        let forgotten = keys.next();
         let mut expected = never;
         if let Some(key) = forgotten {
             self.world.forget_in_history(key);
@@ -546,23 +511,31 @@ fn ids(key: &str, version: u64) -> Vec<String> {
     (0..RECORDS).map(|record| format!("{key}#{version}#{record}")).collect()
 }
 
-fn rules() -> impl Strategy<Value = Rules> {
-    let bound = proptest::option::weighted(0.3, 1..6_u64);
-    (any::<bool>(), any::<bool>(), proptest::bool::weighted(0.25), bound)
-        .prop_map(|(rechecks, collect, grows, bound)| Rules { rechecks, collect, grows, bound })
-}
-
 fn cases() -> u32 {
     needs::variable("S3SWEEP_MODEL_CASES").unwrap_or(1000)
 }
 
-#[test]
-fn every_object_is_delivered_exactly_once() {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-    let totals = std::cell::Cell::new(Totals::default());
+/// A runtime with paused time; each thread of it tells the fuse of the case what it passes.
+fn runtime(fuse: &Arc<Mutex<Fuse>>) -> tokio::runtime::Runtime {
+    let watch = {
+        let fuse = fuse.clone();
+        move || {
+            let fuse = fuse.clone();
+            failpoint::watch(move |place| fuse.lock().unwrap().passes(place));
+        }
+    };
+    watch();
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().start_paused(true).on_thread_start(watch).build().unwrap()
+}
+
+/// Runs so many cases; what they held together.
+fn run(cases: u32) -> Totals {
+    let fuse = Arc::<Mutex<Fuse>>::default();
+    let runtime = runtime(&fuse);
+    let totals = std::cell::RefCell::new(Totals::default());
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
-        cases: cases(),
+        cases,
         failure_persistence: None,
         max_shrink_iters: 2000,
         ..ProptestConfig::default()
@@ -571,30 +544,40 @@ fn every_object_is_delivered_exactly_once() {
         .run(&(proptest::collection::vec(step(), 5..40), rules()), |(steps, rules)| {
             let one = runtime.block_on(async {
                 let mut model = Model::new(rules);
+                *fuse.lock().unwrap() = model.world.fuse.clone();
+                if let Some(number) = rules.had_another {
+                    model.with_another_pattern(number).await;
+                }
                 for step in steps {
                     model.take(step).await;
                 }
                 model.settle().await
             });
-            let all = totals.get();
-            totals.set(Totals {
-                owed: all.owed + one.owed,
-                too_late: all.too_late + one.too_late,
-                changed: all.changed + one.changed,
-                power_cuts: all.power_cuts + one.power_cuts,
-                missing: all.missing + one.missing,
-            });
+            totals.borrow_mut().add(one);
             Ok(())
         })
         .unwrap();
-    let Totals { owed, too_late, changed, power_cuts, missing } = totals.get();
-    println!(
-        "{} cases, {owed} objects owed, {too_late} of them after their prefix had closed, {changed} changed in flight, {missing} missing and repaired, {power_cuts} power cuts",
-        cases()
-    );
+    totals.into_inner()
+}
+
+#[test]
+fn every_object_is_delivered_exactly_once() {
+    // two lanes: a case is one thread's work
+    let totals = std::thread::scope(|scope| {
+        let other = scope.spawn(|| run(cases() / 2));
+        let mut totals = run(cases() - cases() / 2);
+        totals.add(other.join().unwrap());
+        totals
+    });
+    let cuts: usize = totals.power_cuts.values().sum();
+    println!("{} cases with {cuts} power cuts: {totals:?}", cases());
     let enough = cases() as usize;
+    let Totals { owed, too_late, changed, troubles, power_cuts, missing } = &totals;
     assert!(
-        owed > enough && too_late > 0 && missing > 0 && changed > 0 && power_cuts > 0,
+        *owed > enough && *too_late > 0 && *missing > 0 && *changed > 0 && *troubles > 0 && cuts > 0,
         "the cases hold too little to show anything"
     );
+    let never = PLACES.into_iter().filter(|place| !power_cuts.contains_key(&Cut::Place(place)));
+    let never: Vec<_> = never.collect();
+    assert!(never.is_empty() || enough < 1000, "the power never went at {never:?}");
 }

@@ -1,5 +1,7 @@
 //! A world for sweeps: a bucket in memory, a sink in memory, a clock that tests move.
 
+mod power;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
@@ -19,11 +21,10 @@ use s3sweep::encode::interflow::InterflowSettings;
 use s3sweep::encode::interflow::cloudtrail::CloudTrailEncoder;
 use s3sweep::retry::Backoff;
 use s3sweep::sink::dead_letter::DeadLetters;
-use s3sweep::sink::{Position, Sink, SinkError};
 use s3sweep::state::history::{self, History};
 use s3sweep::state::memory::MemoryState;
 use s3sweep::state::overlay::OverlayState;
-use s3sweep::state::{Batch, Change, Pair, SourceKey, SourceRecord, State, StateError};
+use s3sweep::state::{Batch, Change, SourceKey, SourceRecord, State};
 use s3sweep::sweep::audit::{self, Audited, Incomplete, Span, Told};
 use s3sweep::sweep::mend::{self, Action, Mended, Mending};
 use s3sweep::sweep::report::SourceReport;
@@ -32,6 +33,9 @@ use s3sweep::testing::{FaultyBucket, MemoryBucket};
 use s3sweep::throttle::Throttle;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+
+pub use power::{Cut, Fuse, HandSink, Power, SinkFault, Trouble};
+use power::{FusedSink, FusedState};
 
 /// A clock that stands where it was put.
 #[derive(Clone)]
@@ -53,149 +57,6 @@ impl Clock for HandClock {
     }
 }
 
-/// A sink in memory that keeps to the contract: what was not committed goes at recovery.
-#[derive(Clone, Default)]
-pub struct HandSink(Arc<Mutex<Vec<u8>>>);
-
-impl HandSink {
-    /// How often each event id stands in the sink.
-    pub fn event_ids(&self) -> BTreeMap<String, u64> {
-        let mut ids = BTreeMap::new();
-        for line in self.0.lock().unwrap().split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let record: serde_json::Value = serde_json::from_slice(line).unwrap();
-            *ids.entry(record["event_id"].as_str().unwrap().to_owned()).or_default() += 1;
-        }
-        ids
-    }
-}
-
-impl Sink for HandSink {
-    fn recover(&mut self, committed: Option<&Position>) -> Result<(), SinkError> {
-        let length = committed.map_or(0, |position| position.length);
-        self.0.lock().unwrap().truncate(usize::try_from(length).unwrap());
-        Ok(())
-    }
-
-    fn write(&mut self, records: &[u8]) -> Result<(), SinkError> {
-        self.0.lock().unwrap().extend_from_slice(records);
-        Ok(())
-    }
-
-    fn commit(&mut self, _finish: bool) -> Result<Position, SinkError> {
-        let length = self.0.lock().unwrap().len() as u64;
-        Ok(Position { sequence: 1, length, ..Position::default() })
-    }
-
-    fn seal(&mut self) -> Result<(), SinkError> {
-        Ok(())
-    }
-
-    fn due_in(&self) -> Option<Duration> {
-        None
-    }
-}
-
-/// What a fuse does at a durable operation.
-enum Burn {
-    /// The operation is done.
-    Done,
-    /// The power goes before the operation.
-    Before,
-    /// The power goes right after it; whoever asked does not hear of it.
-    After,
-}
-
-/// Cuts the power at a durable operation: nothing that is asked for later is done.
-#[derive(Clone, Default)]
-pub struct Fuse(Arc<Mutex<Option<(u64, bool)>>>);
-
-impl Fuse {
-    /// Blows at the `number`-th durable operation from now (from 1), before or after it.
-    pub fn set(&self, number: u64, after: bool) {
-        *self.0.lock().unwrap() = Some((number, after));
-    }
-
-    /// Whether it has blown; it is whole again afterwards.
-    pub fn mend(&self) -> bool {
-        self.0.lock().unwrap().take().is_some_and(|(left, _)| left == 0)
-    }
-
-    fn burn(&self) -> Burn {
-        match &mut *self.0.lock().unwrap() {
-            None => Burn::Done,
-            Some((0, _)) => Burn::Before,
-            Some((left, after)) => {
-                *left -= 1;
-                match (*left, *after) {
-                    (0, true) => Burn::After,
-                    (0, false) => Burn::Before,
-                    _ => Burn::Done,
-                }
-            }
-        }
-    }
-}
-
-/// A state behind a fuse.
-struct FusedState(Arc<dyn State>, Fuse);
-
-impl State for FusedState {
-    fn apply(&self, batch: &Batch) -> Result<(), StateError> {
-        let burn = self.1.burn();
-        if !matches!(burn, Burn::Before) {
-            self.0.apply(batch)?;
-        }
-        match burn {
-            Burn::Done => Ok(()),
-            Burn::Before | Burn::After => Err(StateError::Damaged { what: "the power is gone".into() }),
-        }
-    }
-
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
-        self.0.get(key)
-    }
-
-    fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Pair>, StateError> {
-        self.0.scan(from, to, limit)
-    }
-}
-
-/// A sink behind a fuse.
-struct FusedSink(HandSink, Fuse);
-
-impl FusedSink {
-    fn fused<T>(&mut self, work: impl FnOnce(&mut HandSink) -> Result<T, SinkError>) -> Result<T, SinkError> {
-        let gone = || SinkError::Foreign { what: "the power is gone".into() };
-        match self.1.burn() {
-            Burn::Done => work(&mut self.0),
-            Burn::Before => Err(gone()),
-            Burn::After => work(&mut self.0).and_then(|_| Err(gone())),
-        }
-    }
-}
-
-impl Sink for FusedSink {
-    fn recover(&mut self, committed: Option<&Position>) -> Result<(), SinkError> {
-        self.0.recover(committed)
-    }
-
-    fn write(&mut self, records: &[u8]) -> Result<(), SinkError> {
-        self.fused(|sink| sink.write(records))
-    }
-
-    fn commit(&mut self, finish: bool) -> Result<Position, SinkError> {
-        self.fused(|sink| sink.commit(finish))
-    }
-
-    fn seal(&mut self) -> Result<(), SinkError> {
-        Ok(())
-    }
-
-    fn due_in(&self) -> Option<Duration> {
-        None
-    }
-}
-
 /// Makes the collector of a source.
 type MakeCollector = Box<dyn FnOnce(SourceKey) -> Collector>;
 
@@ -205,6 +66,7 @@ const KEEP_HISTORY: Duration = Duration::from_secs(400 * 24 * 3600);
 /// One source and everything around it.
 pub struct World {
     pub fuse: Fuse,
+    pub trouble: Trouble,
     pub bucket: MemoryBucket,
     pub faulty: Arc<FaultyBucket<MemoryBucket>>,
     pub sink: HandSink,
@@ -242,6 +104,7 @@ impl World {
         let bucket = MemoryBucket::new("acme-trail");
         World {
             fuse: Fuse::default(),
+            trouble: Trouble::default(),
             faulty: Arc::new(FaultyBucket::new(bucket.clone(), "acme-trail")),
             bucket,
             sink: HandSink::default(),
@@ -372,8 +235,8 @@ impl World {
     ) -> Swept {
         let stop = CancellationToken::new();
         let durable = Durable {
-            sink: Box::new(FusedSink(self.sink.clone(), self.fuse.clone())),
-            state: Arc::new(FusedState(self.state.clone(), self.fuse.clone())),
+            sink: Box::new(FusedSink::new(&self.sink, &self.fuse, &self.trouble)),
+            state: Arc::new(FusedState::new(&self.state, &self.fuse)),
             dead_letters: DeadLetters::new(self.folder.path().join("dead-letter.ndjson")),
             history: History::open(self.folder.path(), &self.state.history().unwrap().into_iter().collect())
                 .unwrap(),
