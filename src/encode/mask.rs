@@ -35,9 +35,9 @@ impl HeaderMask {
     }
 
     /// What may be shown of bytes that should be a WAF record and are none. In them nobody can
-    /// tell which value belongs to which header, nor where a value that is cut ends: all are
-    /// hidden, to the end of the header or of the bytes; and bytes that do not begin as a record
-    /// does may begin within a value, so nothing is shown of those.
+    /// tell which value belongs to which header, nor where a value that is cut ends: what follows
+    /// any `"value"` or hidden name is hidden, to the end of the header or of the bytes; and bytes
+    /// that do not begin as a record does may begin within a value, so nothing is shown of those.
     pub fn hide_in_broken<'r>(&self, raw: &'r [u8]) -> Cow<'r, [u8]> {
         if self.names.is_empty() || raw.is_empty() {
             return Cow::Borrowed(raw);
@@ -45,16 +45,29 @@ impl HeaderMask {
         if !raw.starts_with(b"{") {
             return Cow::Borrowed(b"REDACTED");
         }
-        let (mut shown, mut rest) = (Vec::with_capacity(raw.len()), raw);
-        while let Some(found) = memmem::find(rest, VALUE) {
-            let (before, hidden) = rest.split_at(found + VALUE.len());
-            shown.extend_from_slice(before);
-            shown.push(b':');
-            shown.extend_from_slice(REDACTED);
-            rest = &hidden[header_end(hidden)..];
+        let (mut shown, mut copied) = (Vec::with_capacity(raw.len()), 0);
+        for end in self.secrets_begin(raw) {
+            if end >= copied {
+                shown.extend_from_slice(&raw[copied..end]);
+                shown.push(b':');
+                shown.extend_from_slice(REDACTED);
+                copied = end + header_end(&raw[end..]);
+            }
         }
-        shown.extend_from_slice(rest);
+        shown.extend_from_slice(&raw[copied..]);
         Cow::Owned(shown)
+    }
+
+    /// The ends of all that a secret may follow, in their order.
+    fn secrets_begin(&self, raw: &[u8]) -> Vec<usize> {
+        let lower_case = raw.to_ascii_lowercase();
+        let names = self.names.iter().map(|name| name.to_ascii_lowercase());
+        let mut ends = Vec::new();
+        for before in names.chain([VALUE.to_owned()]) {
+            ends.extend(memmem::find_iter(&lower_case, &before).map(|at| at + before.len()));
+        }
+        ends.sort_unstable();
+        ends
     }
 
     /// Whether the value of a header is hidden, by its still escaped name.
@@ -83,7 +96,7 @@ pub(super) fn push_hiding(hidden: &[&[u8]], record: &Record<'_>, out: &mut Vec<u
 }
 
 /// The member of a header that has its value.
-const VALUE: &[u8] = b"\"value\"";
+const VALUE: &str = "\"value\"";
 
 /// Where the object of a header ends, of which the value is at hand: at the first brace after a
 /// quote.
@@ -105,27 +118,32 @@ mod tests {
             (
                 "a bad word behind",
                 r#"{"h":[{"name":"Cookie","value":"s3cret"},{"name":"Host","value":"s3cret"}],"a":nope}"#,
-                r#"{"h":[{"name":"Cookie","value":"REDACTED"},{"name":"Host","value":"REDACTED"}],"a":nope}"#,
+                r#"{"h":[{"name":"Cookie:"REDACTED"},{"name":"Host","value":"REDACTED"}],"a":nope}"#,
             ),
             (
                 "cut within the value",
                 r#"{"h":[{"name":"Cookie","value":"s3cr"#,
-                r#"{"h":[{"name":"Cookie","value":"REDACTED""#,
+                r#"{"h":[{"name":"Cookie:"REDACTED""#,
             ),
             (
                 "a quote too many",
                 r#"{"h":[{"name":"Cookie","value":"s3"cret" } ],"a":1}"#,
-                r#"{"h":[{"name":"Cookie","value":"REDACTED"} ],"a":1}"#,
+                r#"{"h":[{"name":"Cookie:"REDACTED"} ],"a":1}"#,
             ),
             (
                 "braces and commas in it",
                 r#"{"h":[{"name":"Cookie","value":"s3{cret},\"s3cret\""},nope]}"#,
-                r#"{"h":[{"name":"Cookie","value":"REDACTED"},nope]}"#,
+                r#"{"h":[{"name":"Cookie:"REDACTED"},nope]}"#,
             ),
             (
                 "the value first, no colon",
                 r#"{"h":[{"value" "s3cret","name":"Cookie"}],}"#,
                 r#"{"h":[{"value":"REDACTED"}],}"#,
+            ),
+            (
+                "another spelling of the name",
+                r#"{"h":[{"name":"cOOkie","valu":"s3cret"}],}"#,
+                r#"{"h":[{"name":"cOOkie:"REDACTED"}],}"#,
             ),
             ("a value of lines", "{\"value\":\"s3cret\ns3cret\n", "{\"value\":\"REDACTED\""),
             ("begun within a value", r#"s3cret"},{"name":"a"}]}"#, "REDACTED"),

@@ -13,7 +13,7 @@ use s3sweep::decode::testing::{for_each_record, split_all};
 use s3sweep::decode::{self, DecodeSettings};
 use s3sweep::encode::{ENCODINGS, EncodeSettings, Encoding, Origin};
 use s3sweep::record::LogType;
-use s3sweep::record::{cloudtrail, waf};
+use s3sweep::record::{cloudtrail, vpcflow, waf};
 
 use crate::any_json::{objects, values, write};
 
@@ -96,7 +96,26 @@ fn check_line(line: &str) -> Map<String, Value> {
     let pairs: Map<String, Value> = pairs.into_iter().map(|(key, value)| (key, value.into())).collect();
     assert_eq!(pairs.len(), count, "a key stands twice: {line}");
     assert!(pairs.contains_key("devicePayloadId"), "{line}");
+    pairs.iter().for_each(|(key, value)| check_type(key, value.as_str().expect("a text"), line));
     pairs
+}
+
+/// The types that the format gives to keys.
+fn check_type(key: &str, value: &str, line: &str) {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+    let fits = match key {
+        "spt" | "dpt" => value.parse::<u16>().is_ok(),
+        "out" | "cn1" | "cn2" | "cn3" => {
+            value.bytes().all(|b| b.is_ascii_digit()) && value.parse::<i64>().is_ok()
+        }
+        "rt" | "start" | "end" | "deviceCustomDate1" => value.parse::<i64>().is_ok(),
+        "deviceDirection" => matches!(value, "0" | "1"),
+        "cfp1" => value.parse::<f64>().is_ok_and(f64::is_finite),
+        "src" | "dst" => value.parse::<Ipv4Addr>().is_ok(),
+        "c6a2" | "c6a3" => value.parse::<Ipv6Addr>().is_ok(),
+        _ => true,
+    };
+    assert!(fits && !value.is_empty(), "{key} is {value:?}: {line}");
 }
 
 proptest! {
@@ -133,9 +152,13 @@ proptest! {
     }
 
     #[test]
-    fn any_flow_row_is_one_line(cells in proptest::collection::vec("[ -~ü|=\\\\]{0,12}", 1..8), seed in any::<u8>()) {
-        let names = ["action", "srcaddr", "dstport", "start", "protocol", "bytes", "instance-tag", "x-new"];
-        let header = names.iter().cycle().skip(seed.into()).take(cells.len().min(8)).copied().collect::<Vec<_>>().join(" ");
+    fn any_flow_row_is_one_line(
+        names in proptest::sample::subsequence(vpcflow::NAMES, 1..40).prop_shuffle(),
+        cells in proptest::collection::vec(
+            prop_oneof![1 => "[ -~ü|=\\\\]{0,12}", 2 => "[+-]?[0-9]{1,6}", 1 => "[0-9]{1,2}(\\.[0-9]{1,3}){3}", 1 => "(e|in)gress"], 40
+        ),
+    ) {
+        let (header, cells) = (names.join(" "), &cells[..names.len()]);
         let cells: Vec<_> = cells.iter().map(|cell| cell.replace(' ', "_")).collect();
         for line in lines("cef", LogType::VpcFlow, format!("{header}\n{}\n", cells.join(" ")).as_bytes()) {
             check_line(&line);

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use s3sweep::decode::json_lines::{JsonLinesDecoder, NO_FIELDS, WAF_FIELDS};
 use s3sweep::decode::testing::{Item, for_each_record, split_all, split_in_chunks};
 use s3sweep::encode::interflow::{InterflowSettings, encoder};
+use s3sweep::encode::mask::HeaderMask;
 use s3sweep::encode::{ENCODINGS, EncodeSettings, Origin};
 use s3sweep::record::LogType;
 use s3sweep::record::waf::{PATHS, SECRET_HEADERS};
@@ -77,6 +78,16 @@ fn headers() -> impl Strategy<Value = Value> {
     vec(prop_oneof![9 => header, 1 => values(PATHS)], 0..6).prop_map(Value::from)
 }
 
+/// A record with a secret in a header, and where in it the secret stands.
+fn with_secret() -> (Vec<u8>, std::ops::Range<usize>) {
+    let record = concat!(
+        r#"{"timestamp":1780315200000,"action":"ALLOW","labels":[{"name":"a"}],"httpRequest":{"headers":["#,
+        r#"{"name":"Host","value":"h"},{"name":"Cookie","value":"s3cret"},{"name":"x","value":"y"}],"uri":"/a"}}"#,
+    );
+    let at = record.find("s3cret").expect("there");
+    (record.as_bytes().to_vec(), at..at + 6)
+}
+
 /// Bytes that look much like lines of JSON, broken in every place.
 fn soups() -> impl Strategy<Value = Vec<u8>> {
     let tokens: &'static [&'static [u8]] = &[
@@ -125,6 +136,28 @@ proptest! {
             let lines = encode(LogType::Jsonl, write(&record, style).as_bytes());
             prop_assert_eq!(lines.len(), 1);
             prop_assert_eq!(&lines[0]["aws"], &record);
+        }
+    }
+
+    #[test]
+    fn a_byte_that_breaks_a_record_shows_no_secret(
+        at in 0..300usize, byte in proptest::sample::select(&b"\"\\{}[],: x0\xFF"[..]), change in 0..4usize,
+    ) {
+        let (mut record, secret) = with_secret();
+        let at = at % record.len();
+        prop_assume!(!secret.contains(&at));
+        match change {
+            0 => record[at] = byte,
+            1 => record.insert(at, byte),
+            2 => drop(record.remove(at)),
+            _ => record.truncate(at),
+        }
+        let object = [&with_secret().0[..], b"\n", &record, b"\n", &with_secret().0].concat();
+        let split = split_all(&mut JsonLinesDecoder::new(&WAF_FIELDS, MAX_RECORD), &object);
+        let mask = HeaderMask::new(&SECRET_HEADERS.map(str::to_owned));
+        for (item, _) in split.items.iter().filter(|(item, _)| !matches!(item, Item::Record(_))) {
+            let shown = String::from_utf8_lossy(&mask.hide_in_broken(item.raw())).into_owned();
+            prop_assert!(!shown.contains("s3cret"), "{}", shown);
         }
     }
 
