@@ -10,16 +10,19 @@ use super::{PAGE, access, keys, list, open, role_of};
 
 const LOGS: &str = "arn:aws:iam::111122223333:role/logs";
 
+/// The password of the proxy.
+pub const WORD: &str = "hush-word";
+
 /// The endpoints, and the way to them.
-struct Aws {
-    service: Stub,
+pub struct Aws {
+    pub service: Stub,
     _tls: Stub,
-    proxy: Stub,
+    pub proxy: Stub,
     folder: tempfile::TempDir,
 }
 
 impl Aws {
-    async fn start(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
+    pub async fn start(answer: impl Fn(&Asked) -> Answer + Send + Sync + 'static) -> Self {
         let service = Stub::start(answer).await;
         let authority = Authority::new();
         let regions = ["us-east-1", "eu-central-1", "ap-south-1"];
@@ -28,14 +31,19 @@ impl Aws {
         names.extend(["*.us-east-1.amazonaws.com", "*.s3-fips.us-east-1.amazonaws.com"].map(str::to_owned));
         let names: Vec<_> = names.iter().map(String::as_str).collect();
         let tls = Stub::tls(&authority.sign_all(&names, 2098), service.address).await;
-        let proxy = Stub::proxy("user", "word", tls.address).await;
+        let proxy = Stub::proxy("user", WORD, tls.address).await;
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
         Aws { service, _tls: tls, proxy, folder }
     }
 
+    /// The certificates to trust.
+    pub fn bundle(&self) -> String {
+        self.folder.path().join("ca.pem").display().to_string()
+    }
+
     /// The hosts that the proxy was asked for, each once.
-    fn hosts(&self) -> Vec<String> {
+    pub fn hosts(&self) -> Vec<String> {
         let mut hosts: Vec<String> = Vec::new();
         for asked in self.proxy.asked() {
             let host = asked.target.trim_end_matches(":443").to_owned();
@@ -48,12 +56,12 @@ impl Aws {
 
     /// Access by this way, to AWS's own endpoints.
     fn access(&self) -> Access {
-        let login = Some(("user".to_owned(), Secret::new("word".to_owned())));
+        let login = Some(("user".to_owned(), Secret::new(WORD.to_owned())));
         let server = ProxyServer { url: self.proxy.url(), login };
         Access {
             endpoint_url: None,
             path_style: false,
-            ca_bundle: Some(self.folder.path().join("ca.pem")),
+            ca_bundle: Some(self.bundle().into()),
             proxy: Proxy {
                 is_configured: true,
                 http: Some(server.clone()),
@@ -65,10 +73,10 @@ impl Aws {
     }
 
     /// The environment that leads here.
-    fn environment(&self) -> Vec<(&'static str, String)> {
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
         vec![
-            ("HTTPS_PROXY", format!("http://user:word@{}", self.proxy.address)),
-            ("AWS_CA_BUNDLE", self.folder.path().join("ca.pem").display().to_string()),
+            ("HTTPS_PROXY", format!("http://user:{WORD}@{}", self.proxy.address)),
+            ("AWS_CA_BUNDLE", self.bundle()),
             ("AWS_ACCESS_KEY_ID", "S3SWEEPTESTKEY".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "s3sweep-test-secret".to_owned()),
             ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),

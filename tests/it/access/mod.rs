@@ -9,6 +9,7 @@ mod foreign;
 mod network;
 mod refusals;
 mod requests;
+mod secrets;
 mod site;
 mod stub;
 
