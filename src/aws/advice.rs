@@ -264,7 +264,7 @@ pub const TABLE: &[Advice] = {
             "AccessDenied",
             Permission,
             "The identity is known and may not do this: no policy allows it, or one denies it.",
-            "Add the statement below to the identity's policy; for a bucket of another account the bucket's policy must allow it too (`s3sweep init --policy`). Look for a Deny, a VPC endpoint policy and service control policies as well.",
+            "See first that `bucket` is spelt right: a wrong name may be the bucket of somebody else. Then add the statement below to the identity's policy; for a bucket of another account the bucket's policy must allow it too (`s3sweep init --policy`). Look for a Deny, a VPC endpoint policy and service control policies as well.",
         ),
         row(
             "InvalidPayer",

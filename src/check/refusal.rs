@@ -44,6 +44,10 @@ pub(super) fn line(check: &'static str, source: &SourceConfig, error: &BucketErr
     };
     let check = known.map_or(check, |advice| named(check, advice.stage));
     let statement = known.and_then(|advice| missing(advice, source, error));
+    let detail = match known.and_then(|advice| way(advice.stage, source, error)) {
+        Some(way) => format!("{detail} {way}"),
+        None => detail,
+    };
     let detail = match &statement {
         Some(statement) => {
             format!("{detail} Missing action: {}.", statement["Action"].as_str().unwrap_or("?"))
@@ -59,6 +63,26 @@ pub(super) fn line(check: &'static str, source: &SourceConfig, error: &BucketErr
         code: code_of(error).map(str::to_owned),
         statement,
         ..Line::new(check, status, Fault::Source, detail).next(next)
+    }
+}
+
+/// Where the request went, for those that did not arrive.
+fn way(stage: Stage, source: &SourceConfig, error: &BucketError) -> Option<String> {
+    let access = &source.access;
+    let endpoint = access.endpoint_url.as_deref();
+    let is_plain = endpoint.is_some_and(|url| url.starts_with("http://"));
+    let proxy = if is_plain { &access.proxy.http } else { &access.proxy.https };
+    let by = if access.proxy.is_configured { "[source.proxy]" } else { "the environment" };
+    match (stage, proxy) {
+        (Stage::Proxy, Some(proxy)) => Some(format!("The proxy is {}, by {by}.", proxy.url)),
+        (Stage::Dns | Stage::Connection | Stage::Tls, _) if was_sent(error) => Some(match endpoint {
+            Some(url) => format!("The endpoint is {url}."),
+            None => format!(
+                "The endpoint is AWS's, of {}.",
+                access.region.as_deref().unwrap_or("the region found")
+            ),
+        }),
+        _ => None,
     }
 }
 

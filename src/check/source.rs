@@ -147,9 +147,25 @@ impl Checked<'_> {
         match failed {
             None => true,
             Some(error) => {
-                lines.push(refusal::line("list", self.source, error));
+                let line = refusal::line("list", self.source, error);
+                lines.push(match stage(error) {
+                    Some(Stage::Credentials) if was_sent(error) => self.signed(line).await,
+                    _ => line,
+                });
                 false
             }
+        }
+    }
+
+    /// The same line with the key that was refused, and where it came from.
+    async fn signed(&self, line: Line) -> Line {
+        match aws::identity(&self.source.access, self.options.timeouts).await {
+            Ok(identity) => {
+                let key = format!("access key {} by {}", identity.access_key_id, identity.provider);
+                Line { detail: format!("{} Signed with {key}.", line.detail), ..line }
+            }
+            // what is said already is enough
+            Err(_) => line,
         }
     }
 

@@ -115,7 +115,11 @@ fn certificates(shown: &Certificates, text: &mut Vec<String>) {
 }
 
 fn details(lines: &[Line], verbose: bool, text: &mut Vec<String>) {
-    for line in lines.iter().filter(|line| verbose || line.status != Status::Ok) {
+    // a missing permission is somebody's
+    let names_who = lines.iter().any(|line| line.statement.is_some());
+    let is_shown =
+        |line: &&Line| verbose || line.status != Status::Ok || (names_who && line.check == "credentials");
+    for line in lines.iter().filter(is_shown) {
         let leaf = line.leaf.as_ref().map_or_else(String::new, |leaf| format!("{leaf}: "));
         text.push(format!("  {:<8} {:<13} {leaf}{}", line.status.word(), line.check, line.detail));
         if let Some(next) = &line.next {
