@@ -3,12 +3,14 @@
 use serde::Serialize;
 
 use super::exit::Exit;
+use super::instance;
 use super::output::{Output, OutputArgs, print_lines};
 use crate::bucket;
 use crate::check::{self, Certificates, Fault, Findings, Line, Options, Status};
 use crate::clock::SystemClock;
 use crate::config::{Config, ConfigError};
 use crate::service;
+use crate::service::socket::protocol::Request;
 
 /// Check configuration, credentials, LIST and GET, per leaf
 ///
@@ -49,7 +51,11 @@ pub(super) async fn check(
     verbose: bool,
 ) -> anyhow::Result<Exit> {
     let findings = match load() {
-        Ok(config) => look(&config, args.show_certificate).await,
+        Ok(config) => {
+            let findings = look(&config, args.show_certificate).await;
+            tell_daemon(&config, &findings).await;
+            findings
+        }
         Err(error) if error.is::<ConfigError>() => {
             let line = Line::new("configuration", Status::Failed, Fault::Configuration, format!("{error:#}"));
             Findings::new(vec![line.next("Correct it there.")], Vec::new())
@@ -76,6 +82,23 @@ async fn look(config: &Config, certificates: bool) -> Findings {
     }
     let options = Options { timeouts, clock: &SystemClock, certificates };
     check::check(config, sources, options).await
+}
+
+/// A daemon asks the sources that are well once itself: its status page then says so too.
+async fn tell_daemon(config: &Config, findings: &Findings) {
+    let well = findings.sources.iter().filter(|source| source.status != Status::Failed);
+    let requests: Vec<_> = well.map(|source| Request::Checked { source: source.name.clone() }).collect();
+    let Ok(Some(daemon)) = instance::daemon(config) else { return };
+    let telling = tokio::task::spawn_blocking(move || {
+        for request in requests {
+            if let Err(error) = daemon.ask(request) {
+                // of another version, or with other sources
+                tracing::debug!(%error, "the daemon does not take what was found");
+            }
+        }
+    });
+    // the findings are the same, whoever hears of them
+    let _ = telling.await;
 }
 
 fn exit_of(findings: &Findings) -> Exit {

@@ -120,6 +120,15 @@ impl Control<'_> {
                 ended?;
                 Ok(Response::Repaired { waiting: report.waiting, report: Box::new(report) })
             }
+            Request::Checked { source } => {
+                let source = self.source(&source)?;
+                let name = &source.config.name;
+                let text = match self.instance.check(&source, true).await {
+                    Ok(()) => format!("{name}: well"),
+                    Err(error) => format!("{name}: {}", failure::chain(&error)),
+                };
+                Ok(Response::Done { text })
+            }
             Request::Sweep { source, action } => self.direct(&*self.source(&source)?, action, holding).await,
         }
     }

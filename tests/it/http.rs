@@ -12,7 +12,7 @@ use s3sweep::failure::Class;
 use s3sweep::metrics;
 use s3sweep::service::control::Control;
 use s3sweep::service::http::{HttpServer, Site};
-use s3sweep::service::socket::protocol::{Request, SweepAction};
+use s3sweep::service::socket::protocol::{Request, Response, SweepAction};
 use s3sweep::service::{Holding, Instance, Options, Roster, Source};
 use s3sweep::testing::{Fault, FaultyBucket, MemoryBucket, When};
 use tokio::time::Instant;
@@ -43,12 +43,16 @@ pub struct Answer {
 }
 
 impl Shown {
-    #[allow(clippy::disallowed_methods, reason = "joined by `end`")]
     pub async fn at(now: &str, http: &str) -> Self {
+        Self::with(now, http, "").await
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "joined by `end`")]
+    pub async fn with(now: &str, http: &str, settings: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (objects, clock) = (MemoryBucket::new("acme-trail"), HandClock::new(at(now)));
         let bucket = Arc::new(FaultyBucket::new(objects.clone(), "acme-trail"));
-        let config = configuration(folder.path(), http);
+        let config = configuration(folder.path(), http, settings);
         let source = Source::new(&config.sources[0], &config).unwrap().over(bucket.clone());
         let options = Options {
             clock: Arc::new(clock.clone()),
@@ -81,9 +85,12 @@ impl Shown {
     }
 
     pub async fn direct(&self, action: SweepAction) {
+        self.control(Request::Sweep { source: "main".into(), action }).await;
+    }
+
+    pub async fn control(&self, request: Request) -> Response {
         let control = Control { instance: &self.instance, roster: &self.roster };
-        let request = Request::Sweep { source: "main".into(), action };
-        control.answer(request, &mut Holding::default()).await;
+        control.answer(request, &mut Holding::default()).await
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -100,13 +107,13 @@ impl Shown {
     }
 }
 
-fn configuration(folder: &Path, http: &str) -> Config {
+fn configuration(folder: &Path, http: &str, settings: &str) -> Config {
     let root = folder.display();
     let text = format!(
         "state_dir = \"{root}/state\"\nclose_spread = \"0M\"\n[sink]\npath = \"{root}/out\"\nmin_free = 0\n\
          [http]\nlisten = \"0\"\n{http}\n\
          [[source]]\nname = \"main\"\nlog_type = \"cloudtrail\"\nbucket = \"acme-trail\"\n\
-         prefix = 'AWSLogs/*/CloudTrail/us-east-1'\nstart = \"2026-06-01\"\ndiscover_every = \"0M\"\n"
+         prefix = 'AWSLogs/*/CloudTrail/us-east-1'\nstart = \"2026-06-01\"\ndiscover_every = \"0M\"\n{settings}\n"
     );
     config::parse(PathBuf::from("shown.toml"), &text).unwrap()
 }

@@ -54,6 +54,7 @@ mod restart;
 mod schema;
 mod shells;
 mod state;
+mod status_page;
 mod timezone;
 mod turns;
 mod vpcflow;

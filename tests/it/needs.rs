@@ -35,12 +35,14 @@ pub enum Need {
     PrometheusClient,
     /// `promtool`.
     Promtool,
+    /// `chromium` and `chromedriver`.
+    Chromium,
     /// Real objects beside the tree.
     RealObjects,
 }
 
 impl Need {
-    const ALL: [Need; 14] = [
+    const ALL: [Need; 15] = [
         Need::Strace,
         Need::Mount,
         Need::Python,
@@ -54,6 +56,7 @@ impl Need {
         Need::Squid,
         Need::PrometheusClient,
         Need::Promtool,
+        Need::Chromium,
         Need::RealObjects,
     ];
 
@@ -72,6 +75,7 @@ impl Need {
             Need::Squid => "squid",
             Need::PrometheusClient => "prometheus-client",
             Need::Promtool => "promtool",
+            Need::Chromium => "chromium",
             Need::RealObjects => "real-objects",
         }
     }

@@ -2,15 +2,20 @@
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY,
+    X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::{Method, Request, Response, StatusCode};
 
-use super::Site;
+use super::{Site, page};
 use crate::failure;
 use crate::metrics;
 use crate::state::StateError;
 
 const TEXT: &str = "text/plain; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
+const JSON: &str = "application/json";
 
 /// Answers a request. Only its method and path count.
 pub(super) async fn answer<B>(site: &Site, request: &Request<B>) -> Response<Full<Bytes>> {
@@ -30,7 +35,21 @@ async fn found(site: &Site, path: &str) -> Result<Response<Full<Bytes>>, StateEr
         "/metrics" => respond(StatusCode::OK, metrics::CONTENT_TYPE, site.metrics().await?),
         "/healthz" => verdict("healthy", &site.unhealthy().await?),
         "/readyz" => verdict("ready", &site.unready().await?),
-        _ => respond(StatusCode::NOT_FOUND, TEXT, "there are /metrics, /healthz and /readyz\n"),
+        "/api/status" => {
+            let overview = serde_json::to_string(&site.overview().await?)
+                .expect("plain structs with text keys always serialise to memory");
+            respond(StatusCode::OK, JSON, overview)
+        }
+        "/" => {
+            let mut page = respond(StatusCode::OK, HTML, page::page(&site.overview().await?));
+            for (name, value) in [(CONTENT_SECURITY_POLICY, page::POLICY), (REFERRER_POLICY, "no-referrer")] {
+                page.headers_mut().insert(name, HeaderValue::from_static(value));
+            }
+            page
+        }
+        _ => {
+            respond(StatusCode::NOT_FOUND, TEXT, "there are /, /api/status, /metrics, /healthz and /readyz\n")
+        }
     })
 }
 

@@ -6,10 +6,17 @@
 //! | `/metrics` | all metrics, in Prometheus's text format |
 //! | `/healthz` | 200 while all sources are listed, else 503 ([`health`]) |
 //! | `/readyz` | 200 once each source was listed, else 503 |
+//! | `/api/status` | how everything stands, as JSON ([`overview`]) |
+//! | `/` | the same as a page for people |
 
 mod answer;
+mod chart;
 pub mod health;
+mod html;
+pub mod overview;
+mod page;
 mod site;
+mod words;
 
 use std::io;
 use std::sync::Arc;

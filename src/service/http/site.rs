@@ -9,6 +9,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::health;
+use super::overview::Overview;
 use crate::metrics;
 use crate::service::stored::{self, Stored};
 use crate::service::watch::{Standing, Watch};
@@ -30,6 +31,7 @@ pub struct Site {
     watch: Arc<Watch>,
     state: Arc<dyn State>,
     state_dir: PathBuf,
+    instance: String,
     fresh: Duration,
     /// One request at a time reads; the others wait for what it finds.
     reading: Mutex<Option<Reading>>,
@@ -42,6 +44,7 @@ impl Site {
             watch: instance.watch().clone(),
             state: instance.state().clone(),
             state_dir: instance.config.state_dir.clone(),
+            instance: instance.config.instance.clone(),
             fresh: FRESH,
             reading: Mutex::default(),
         }
@@ -108,6 +111,12 @@ impl Site {
         ] {
             self.watch.metrics.set(metric, &[name], value);
         }
+    }
+
+    /// How everything stands.
+    pub async fn overview(&self) -> Result<Overview, StateError> {
+        let sources = self.sources().await?;
+        Ok(Overview::of(&self.instance, self.watch.began(), self.watch.now(), &sources))
     }
 
     /// Why this is not healthy; nothing where it is.

@@ -9,6 +9,7 @@
 //! | `quarantine` | retries or drops quarantined objects between two sweeps |
 //! | `repair` | audits a source and collects what is missing, between two sweeps |
 //! | `sweep` | sweeps now, pauses, resumes |
+//! | `checked` | asks a source that a `check` found well, so that it is told of as well again |
 
 use std::collections::BTreeSet;
 
@@ -93,6 +94,11 @@ pub enum Request {
         source: String,
         /// Which of the three.
         action: SweepAction,
+    },
+    /// A `check` found nothing wrong with a source.
+    Checked {
+        /// Its name.
+        source: String,
     },
 }
 

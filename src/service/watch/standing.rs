@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use super::seconds_of;
@@ -152,9 +152,11 @@ impl Standing {
         held(&self.hours).last_day(self.clock.now())
     }
 
-    /// Since when no LIST was answered: since the last one, or since it is watched.
+    /// Since when no LIST was answered: since the last one, or since the first sweep was due.
     pub fn unlisted_since(&self) -> DateTime<Utc> {
-        held(&self.known).listed_at.unwrap_or(self.began)
+        let delay = TimeDelta::from_std(self.config().startup_delay).unwrap_or(TimeDelta::MAX);
+        let due = || self.began.checked_add_signed(delay).unwrap_or(DateTime::<Utc>::MAX_UTC);
+        held(&self.known).listed_at.unwrap_or_else(due)
     }
 
     /// A request was answered, or failed.
@@ -198,7 +200,7 @@ impl Standing {
     /// The next sweep begins after `wait`.
     pub fn waits(&self, wait: Duration) {
         held(&self.known).next_at =
-            self.clock.now().checked_add_signed(chrono::TimeDelta::from_std(wait).unwrap_or_default());
+            self.clock.now().checked_add_signed(TimeDelta::from_std(wait).unwrap_or_default());
     }
 
     /// A sweep ended. One that was asked to end early proves nothing.
