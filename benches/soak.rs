@@ -9,6 +9,7 @@ mod common;
 
 use std::collections::HashMap;
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -92,9 +93,11 @@ impl Running {
             server.access_key_id(),
             server.secret_access_key()
         );
-        fs::write(folder.join("s3sweep.toml"), text)?;
+        let config = folder.join("s3sweep.toml");
+        fs::write(&config, text)?;
+        fs::set_permissions(&config, fs::Permissions::from_mode(0o600))?;
         let mut command = Command::new(&args.binary);
-        command.args(["run", "--log-format", "json", "-c"]).arg(folder.join("s3sweep.toml"));
+        command.args(["run", "--log-format", "json", "-c"]).arg(config);
         command.env_clear().current_dir(folder).stdin(Stdio::null()).stdout(Stdio::null());
         let child = command.stderr(File::create(folder.join("log"))?).spawn();
         Ok(Running(child.with_context(|| format!("failed to start {}", args.binary.display()))?))

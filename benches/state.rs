@@ -314,6 +314,7 @@ async fn sweep_dry(config: &Config, state: Arc<dyn State>, bucket: &MemoryBucket
     let counts = Arc::new(RequestCounts::default());
     let (show, mut shown) = tokio::sync::mpsc::channel(1000);
     let context = SweepContext {
+        progress: Default::default(),
         config: Arc::new(config.sources[0].clone()),
         bucket: Arc::new(Metered::new(Arc::new(bucket.clone()), counts.clone())),
         counts,

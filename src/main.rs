@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use s3sweep::cli::exit::{Exit, exit_of};
+use s3sweep::cli::progress::Bars;
 use s3sweep::cli::{self, Cli};
 
 fn main() -> ExitCode {
@@ -27,14 +28,15 @@ fn main() -> ExitCode {
 }
 
 fn start(cli: &Cli) -> anyhow::Result<Exit> {
-    let repeats = cli::logging::start(&cli.global)?;
+    let bars = Bars::of(&cli.global);
+    let repeats = cli::logging::start(&cli.global, &bars)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("failed to start the runtime")?;
     let exit = runtime.block_on(async {
         tokio::select! {
-            exit = cli::execute(cli) => exit,
+            exit = cli::execute(cli, &bars) => exit,
             never = repeats.keep_telling() => match never {},
         }
     });

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::exit::{Exit, UsageError};
 use super::output::{Output, OutputArgs, note};
+use super::progress::Bars;
 use super::stream::{self, Stream, WriteError};
 use super::{instance, now};
 use crate::clock::SystemClock;
@@ -100,13 +101,13 @@ struct Ended {
     repaired: Option<SourceReport>,
 }
 
-pub(super) async fn audit(args: &AuditArgs, config: Config) -> anyhow::Result<Exit> {
+pub(super) async fn audit(args: &AuditArgs, config: Config, bars: &Bars) -> anyhow::Result<Exit> {
     if args.from > args.to {
         return Err(UsageError("--from is later than --to; swap them".to_owned()).into());
     }
     let (signals, sources) = (instance::Signals::watch(), instance::sources(&config)?);
     let opened = Opened::open(&config, args.repair, signals.stop()).await?;
-    let audited = audit_all(args, &config, &opened, &sources).await;
+    let audited = audit_all(args, &config, &opened, &sources, bars).await;
     let closed = opened.close().await;
     let exit = stream::ended(audited)?;
     closed?;
@@ -210,13 +211,14 @@ async fn audit_all(
     config: &Config,
     opened: &Opened,
     sources: &[Source],
+    bars: &Bars,
 ) -> anyhow::Result<Exit> {
     let mut out = opened.output(args.output.output, config);
     let at = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
     out.begin(&Head { from: at(args.from), to: at(args.to) })?;
     let mut exits = Vec::new();
     for source in sources {
-        let ended = audit_one(args, config, opened, source, &mut out).await?;
+        let ended = bars.beside(&[source], audit_one(args, config, opened, source, &mut out, bars)).await?;
         exits.push(exit_for(&ended));
     }
     out.end()?;
@@ -231,6 +233,7 @@ async fn audit_one(
     opened: &Opened,
     source: &Source,
     out: &mut Stream,
+    bars: &Bars,
 ) -> anyhow::Result<Ended> {
     let span = Span {
         from: args.from,
@@ -244,7 +247,7 @@ async fn audit_one(
     let mut gaps = Vec::new();
     let write = stream::each(told, |told| {
         match told {
-            Told::Estimate(estimate) => tell_estimate(&estimate),
+            Told::Estimate(estimate) => bars.above(|| tell_estimate(&estimate)),
             Told::Object(object) => write_object(out, &object)?,
             Told::Gap(gap) if gaps.len() < LISTED_GAPS => gaps.push(gap),
             Told::Gap(_) => {} // counted

@@ -19,6 +19,7 @@ mod man;
 mod marker;
 mod once;
 mod preview;
+pub mod progress;
 mod quarantine;
 mod reload;
 mod run;
@@ -36,6 +37,7 @@ use crate::config::{self, Config};
 use exit::Exit;
 use logging::LogFormat;
 pub use output::note;
+use progress::Bars;
 
 /// Collect AWS log files from S3 on a schedule, every record once
 ///
@@ -135,19 +137,19 @@ pub enum Command {
 }
 
 /// Does what was typed.
-pub async fn execute(cli: &Cli) -> anyhow::Result<Exit> {
+pub async fn execute(cli: &Cli, bars: &Bars) -> anyhow::Result<Exit> {
     let global = &cli.global;
     match &cli.command {
         Command::Run(args) => run::run(args, load(global)?, global).await,
-        Command::Once(args) => once::once(args, load(global)?, global.quiet).await,
-        Command::Preview(args) => preview::preview(args, load(global)?).await,
+        Command::Once(args) => once::once(args, load(global)?, global.quiet, bars).await,
+        Command::Preview(args) => preview::preview(args, load(global)?, &bars.beside_data()).await,
         Command::Expand(args) => expand::expand(args),
         Command::Check(args) => check::check(args, || load_quietly(global), global.verbose > 0).await,
         Command::Status(args) => status::status(args, load(global)?).await,
         Command::Sweep(args) => sweep::sweep(args, load(global)?).await,
         Command::Marker(args) => marker::marker(args, load(global)?, &global.source).await,
         Command::Quarantine(args) => quarantine::quarantine(args, || load(global)).await,
-        Command::Audit(args) => audit::audit(args, load(global)?).await,
+        Command::Audit(args) => audit::audit(args, load(global)?, &bars.beside_data()).await,
         Command::Init(args) => init::init(args, || load(global)),
         Command::Config(args) => config_show::config(args, || load(global)),
         Command::Secret(args) => secret::secret(args),

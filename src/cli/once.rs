@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::exit::{Exit, exit_of};
 use super::output::{Output, OutputArgs, print_lines};
+use super::progress::Bars;
 use super::{instance, now};
 use crate::config::{Config, SinkType};
 use crate::service::{Instance, Options};
@@ -55,7 +56,7 @@ struct Report<'a> {
     sources: Vec<&'a SourceReport>,
 }
 
-pub(super) async fn once(args: &OnceArgs, config: Config, quiet: bool) -> anyhow::Result<Exit> {
+pub(super) async fn once(args: &OnceArgs, config: Config, quiet: bool, bars: &Bars) -> anyhow::Result<Exit> {
     let clock = now::past_clock(args.now)?;
     let signals = instance::Signals::watch();
     let sources = instance::sources(&config)?;
@@ -69,7 +70,8 @@ pub(super) async fn once(args: &OnceArgs, config: Config, quiet: bool) -> anyhow
         stop: signals.stop(),
     };
     let instance = Instance::open(config, options).await?;
-    let swept = instance.once(&sources).await;
+    let watched: Vec<_> = sources.iter().collect();
+    let swept = bars.beside(&watched, instance.once(&sources)).await;
     let (reports, sweeps): (Vec<_>, Vec<_>) =
         swept.into_iter().map(|Swept { report, ended }| (report, ended)).unzip();
     let closed = instance.close().await.map_err(anyhow::Error::from);

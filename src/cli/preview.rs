@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::exit::{Exit, Stopped};
 use super::output::OutputArgs;
+use super::progress::Bars;
 use super::stream::{self, Stream};
 use super::{instance, now};
 use crate::bucket::ObjectRef;
@@ -62,11 +63,11 @@ struct Totals<'a> {
     unreachable: &'a [String],
 }
 
-pub(super) async fn preview(args: &PreviewArgs, config: Config) -> anyhow::Result<Exit> {
-    stream::ended(show(args, config).await)
+pub(super) async fn preview(args: &PreviewArgs, config: Config, bars: &Bars) -> anyhow::Result<Exit> {
+    stream::ended(show(args, config, bars).await)
 }
 
-async fn show(args: &PreviewArgs, config: Config) -> anyhow::Result<Exit> {
+async fn show(args: &PreviewArgs, config: Config, bars: &Bars) -> anyhow::Result<Exit> {
     let signals = instance::Signals::watch();
     let stored = instance::stored_state(&config).await?;
     let looking = ReadOnly::new(&config, stored, now::clock(args.now), signals.stop());
@@ -74,7 +75,7 @@ async fn show(args: &PreviewArgs, config: Config) -> anyhow::Result<Exit> {
     out.begin(&serde_json::Map::new())?;
     let mut exit = Exit::Success;
     for source in &instance::sources(&config)? {
-        let report = show_source(&looking, source, &mut out).await?;
+        let report = bars.beside(&[source], show_source(&looking, source, &mut out)).await?;
         if !report.unreachable.is_empty() {
             exit = Exit::Unreachable;
         }

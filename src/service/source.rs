@@ -11,6 +11,7 @@ use crate::bucket::metered::{Metered, RequestCounts};
 use crate::bucket::{self, Bucket, BucketError};
 use crate::config::{Config, Limits, SourceConfig};
 use crate::encode::{Encoder, SettingsError};
+use crate::sweep::progress::Progress;
 use crate::throttle::Throttle;
 
 /// A source and the bucket that it reads.
@@ -22,6 +23,8 @@ pub struct Source {
     bucket: OnceCell<Arc<dyn Bucket>>,
     /// Bounds its records per second, over all its sweeps.
     pub(super) throttle: Option<Arc<Throttle>>,
+    /// How far its sweep is.
+    pub progress: Arc<Progress>,
     /// Who may touch its state now.
     pub(super) turn: Turn,
 }
@@ -34,6 +37,7 @@ impl Source {
             encoder: wiring::encoder(config, whole)?,
             bucket: OnceCell::new(),
             throttle: NonZeroU64::new(config.eps_throttle).map(|rate| Arc::new(Throttle::new(rate))),
+            progress: Arc::default(),
             turn: Turn::default(),
         })
     }

@@ -155,6 +155,7 @@ impl Shared {
         mode: Mode,
     ) -> SweepContext {
         SweepContext {
+            progress: source.progress.clone(),
             config: source.config.clone(),
             bucket,
             counts,

@@ -15,6 +15,7 @@ pub(crate) mod open;
 mod outcome;
 mod pass;
 pub mod plan;
+pub mod progress;
 mod recheck;
 pub mod report;
 mod settle;
@@ -53,6 +54,7 @@ use failed::FailedKeys;
 use open::Opened;
 use pass::Pass;
 use plan::{ClosingRule, LeafView, Listing, PlanRule};
+use progress::Progress;
 use report::{Requests, SourceReport};
 
 /// Objects in flight at once, for the whole instance: their progress goes into one batch.
@@ -126,6 +128,8 @@ pub struct SweepContext {
     pub keep_history: Duration,
     /// Folder that holds the history of closed prefixes.
     pub state_dir: PathBuf,
+    /// Told how far the sweep is.
+    pub progress: Arc<Progress>,
     /// Cancelled when the sweep is to end early.
     pub stop: CancellationToken,
     /// Collect or show.
@@ -181,6 +185,7 @@ struct Sweeper {
     close_spread: Duration,
     keep_history: Duration,
     state_dir: PathBuf,
+    progress: Arc<Progress>,
     stop: CancellationToken,
     mode: Mode,
     collector: Option<Collector>,
@@ -292,6 +297,7 @@ async fn store(mode: &Mode, state: &dyn State, changes: Vec<Change>) -> Result<(
 
 impl Sweeper {
     fn new(context: SweepContext, record: SourceRecord, collector: Option<Collector>) -> Self {
+        context.progress.begin(context.counts.clone());
         Sweeper {
             bucket_name: context.config.bucket.name().into(),
             report: Mutex::new(SourceReport::new(&context.config.name)),
@@ -305,6 +311,7 @@ impl Sweeper {
             close_spread: context.close_spread,
             keep_history: context.keep_history,
             state_dir: context.state_dir,
+            progress: context.progress,
             stop: context.stop,
             mode: context.mode,
             collector,
@@ -622,7 +629,9 @@ impl Sweeper {
     }
 
     fn tally(&self, count: impl FnOnce(&mut SourceReport)) {
-        count(&mut self.report.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
+        count(&mut report);
+        self.progress.note(&report);
     }
 
     fn final_report(&self, began: Instant) -> SourceReport {

@@ -43,6 +43,7 @@ mod operate_docs;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod pattern_docs;
+mod progress;
 mod quickstart;
 mod real_objects;
 mod rebuild;

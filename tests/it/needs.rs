@@ -37,12 +37,14 @@ pub enum Need {
     Promtool,
     /// `chromium` and `chromedriver`.
     Chromium,
+    /// `script`, for a terminal.
+    Script,
     /// Real objects beside the tree.
     RealObjects,
 }
 
 impl Need {
-    const ALL: [Need; 15] = [
+    const ALL: [Need; 16] = [
         Need::Strace,
         Need::Mount,
         Need::Python,
@@ -57,6 +59,7 @@ impl Need {
         Need::PrometheusClient,
         Need::Promtool,
         Need::Chromium,
+        Need::Script,
         Need::RealObjects,
     ];
 
@@ -76,6 +79,7 @@ impl Need {
             Need::PrometheusClient => "prometheus-client",
             Need::Promtool => "promtool",
             Need::Chromium => "chromium",
+            Need::Script => "script",
             Need::RealObjects => "real-objects",
         }
     }

@@ -153,6 +153,7 @@ impl World {
     pub async fn audit(&self, from: &str, to: &str) -> (Audited, Vec<Told>) {
         let counts = Arc::new(RequestCounts::default());
         let context = SweepContext {
+            progress: Default::default(),
             config: Arc::new(self.config.sources[0].clone()),
             bucket: Arc::new(Metered::new(self.faulty.clone() as Arc<dyn Bucket>, counts.clone())),
             counts,
@@ -259,6 +260,7 @@ impl World {
         let bucket: Arc<dyn Bucket> = Arc::new(Metered::new(bucket, counts.clone()));
         let limits = Arc::new(SweepLimits::new(&self.config.limits));
         let context = SweepContext {
+            progress: Default::default(),
             config: source.clone(),
             bucket: bucket.clone(),
             counts,

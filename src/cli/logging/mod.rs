@@ -14,6 +14,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::Global;
 use super::exit::UsageError;
+use super::progress::{Above, Bars};
 use crate::config::{environment, parse_duration, parse_size};
 use file::{LogFile, Rotation};
 pub use repeats::Repeats;
@@ -30,7 +31,7 @@ pub enum LogFormat {
 
 /// Starts logging. `-v` and `-q` go before `RUST_LOG`; without any of them warnings of all crates
 /// and the start, stop and sweep lines of s3sweep are written.
-pub fn start(global: &Global) -> anyhow::Result<Repeats> {
+pub fn start(global: &Global, bars: &Bars) -> anyhow::Result<Repeats> {
     let filter = filter(global.verbose, global.quiet, environment("RUST_LOG"))?;
     let repeats = Repeats::default();
     let colour = global.log_file.is_none()
@@ -38,7 +39,7 @@ pub fn start(global: &Global) -> anyhow::Result<Repeats> {
         && environment("NO_COLOR").is_none_or(|value| value.is_empty());
     let lines = fmt()
         .with_env_filter(filter)
-        .with_writer(writer(global)?)
+        .with_writer(writer(global, bars)?)
         .with_ansi(colour)
         .log_internal_errors(false);
     // an error here means that logging was started already, which serves as well
@@ -49,8 +50,11 @@ pub fn start(global: &Global) -> anyhow::Result<Repeats> {
     Ok(repeats)
 }
 
-fn writer(global: &Global) -> Result<BoxMakeWriter, UsageError> {
-    let Some(path) = &global.log_file else { return Ok(BoxMakeWriter::new(stderr)) };
+fn writer(global: &Global, bars: &Bars) -> Result<BoxMakeWriter, UsageError> {
+    let Some(path) = &global.log_file else {
+        let bars = bars.clone();
+        return Ok(BoxMakeWriter::new(move || Above(bars.clone())));
+    };
     let rotation =
         Rotation { size: global.log_rotate_size, age: global.log_rotate_every, keep: global.log_keep };
     let opened = LogFile::open(path, rotation);

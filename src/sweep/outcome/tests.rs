@@ -85,6 +85,7 @@ impl Rig {
         let bucket: Arc<dyn Bucket> = Arc::new(self.faulty.clone());
         let limits = Arc::new(SweepLimits::new(&self.config.limits));
         let context = SweepContext {
+            progress: Default::default(),
             config: Arc::new(self.config.sources[0].clone()),
             bucket: bucket.clone(),
             counts: Arc::new(RequestCounts::default()),
