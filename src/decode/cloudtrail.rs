@@ -3,11 +3,12 @@
 //! In: windows over the inflated object. Out: its records in their order. Other members beside
 //! `Records` are passed over whatever their size, several documents may follow each other, and
 //! no record longer than the limit is held. A list element that is no valid record is malformed
-//! and the object goes on; a break in what lies between the records is damage.
+//! and the object goes on, after it or where the next event begins within it; a break in what lies
+//! between the records is damage.
 
 use std::sync::LazyLock;
 
-use memchr::memchr;
+use memchr::{memchr, memmem};
 
 use super::fields::{FieldReader, Paths};
 use super::scan::{Kind, Scan};
@@ -22,6 +23,9 @@ const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// A top-level name longer than this is not `Records` in any spelling, and is not held.
 const MAX_NAME: usize = 256;
+
+/// The member that each event begins with, and no object in it.
+const FIRST_MEMBER: &[u8] = b"\"eventVersion\"";
 
 /// Splits CloudTrail objects; its fields are those of [`PATHS`].
 #[derive(Debug)]
@@ -295,6 +299,19 @@ impl CloudTrailDecoder {
         }
     }
 
+    /// What the end of the object leaves: an element without an end goes as far as the next event.
+    fn at_end(&mut self, window: &[u8], at: &mut usize) -> Result<Found, Damage> {
+        let (start, rest) = (*at, &window[*at..]);
+        if let Place::Within(scan) = self.place
+            && let Some(length) = before_next_event(rest)
+        {
+            *at += length;
+            self.place = Place::AfterElement;
+            return Ok(Found::Element { start, end: *at, kind: scan.kind() });
+        }
+        self.finish(rest).map(|()| Found::Starved).map_err(|reason| damage(window.len(), reason))
+    }
+
     /// What the end of the object means at this place.
     fn finish(&self, rest: &[u8]) -> Result<(), &'static str> {
         match self.place {
@@ -310,7 +327,15 @@ impl CloudTrailDecoder {
         let reason = match kind {
             Kind::Object => match self.fields.read(raw) {
                 Ok(()) => return Step::Record { record: Record::new(raw, self.fields.spans()), consumed },
-                Err(reason) => reason,
+                Err(reason) => {
+                    // A bracket too few, or a quote, joins it with the events after it.
+                    let end = before_next_event(raw).unwrap_or(raw.len());
+                    return Step::Malformed {
+                        raw: &raw[..end],
+                        reason,
+                        consumed: consumed - raw.len() + end,
+                    };
+                }
             },
             Kind::Array => "a list where a record should be".to_owned(),
             Kind::String => "a string where a record should be".to_owned(),
@@ -327,12 +352,10 @@ impl Decoder for CloudTrailDecoder {
         }
         let mut at = 0;
         loop {
-            let found = self.advance(window, &mut at).and_then(|found| match found {
-                Found::Starved if eof => {
-                    self.finish(&window[at..]).map(|()| found).map_err(|reason| damage(window.len(), reason))
-                }
-                found => Ok(found),
-            });
+            let found = match self.advance(window, &mut at) {
+                Ok(Found::Starved) if eof => self.at_end(window, &mut at),
+                found => found,
+            };
             match found {
                 Ok(Found::Moved) => {}
                 Ok(Found::Starved) if eof => return Ok(Step::End),
@@ -356,6 +379,16 @@ impl Decoder for CloudTrailDecoder {
             }
         }
     }
+}
+
+/// The length of what lies before the first event that begins behind another object, and its comma.
+fn before_next_event(raw: &[u8]) -> Option<usize> {
+    memmem::find_iter(raw, FIRST_MEMBER).find_map(|at| {
+        let before = raw[..at].trim_ascii_end().strip_suffix(b"{")?;
+        let before = before.trim_ascii_end().strip_suffix(b",")?.trim_ascii_end();
+        let is_name = raw[at + FIRST_MEMBER.len()..].trim_ascii_start().starts_with(b":");
+        (is_name && before.ends_with(b"}")).then_some(before.len())
+    })
 }
 
 fn damage(offset: usize, reason: &str) -> Damage {

@@ -79,7 +79,9 @@ pub fn version(log_type: LogType) -> u16 {
     match log_type {
         // 2: blanks around rows, and rows of nothing else
         LogType::VpcFlow => 2,
-        LogType::CloudTrail | LogType::Waf | LogType::Jsonl => 1,
+        // 2: a broken record ends where the next event begins
+        LogType::CloudTrail => 2,
+        LogType::Waf | LogType::Jsonl => 1,
     }
 }
 

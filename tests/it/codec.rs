@@ -140,6 +140,7 @@ fn soups() -> impl Strategy<Value = Vec<u8>> {
         b"{\"eventID\":\"\\u00e9\"}",
         b"{\"a\":{\"b\":[1,{}]}}",
         b"{}",
+        b"},{\"eventVersion\":1}",
         b"\0",
         b"\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
     ];

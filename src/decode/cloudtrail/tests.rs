@@ -92,6 +92,25 @@ fn malformed_elements_do_not_end_the_object() {
 }
 
 #[test]
+fn a_broken_record_does_not_take_the_next_event_with_it() {
+    for (name, element, reason) in [
+        ("a bracket too few", r#"{"a":{"b":1}"#, "not valid JSON"),
+        ("a bracket too few in a list", r#"{"a":[{"b":1},{"c":2]}"#, "not valid JSON"),
+        ("a quote too many", r#"{"a":"b"c"}"#, "not valid JSON"),
+        ("a quote too few", r#"{"a":b"}"#, "not valid JSON"),
+        ("what looks like the next in a text", r#"{"a":b,"},{\"eventVersion\":":1}"#, "not valid JSON"),
+    ] {
+        for next in [r#",{"eventVersion":"2"},{}"#, " ,\r\n{ \"eventVersion\" : 2 },{}"] {
+            let object = format!("{{\"Records\":[{{}},{element}{next}]}}");
+            let split = split(object.as_bytes());
+            assert_eq!((&split.damage, split.records().len()), (&None, 3), "{name}: {split:?}");
+            assert_eq!(split.items[1].0.raw(), element.as_bytes(), "{name}");
+            assert!(split.reasons()[0].starts_with(reason), "{name}: {split:?}");
+        }
+    }
+}
+
+#[test]
 fn bytes_that_are_no_utf8_make_a_record_malformed() {
     let split = split(b"{\"Records\":[{\"a\":\"\xff\"},{}]}");
     assert_eq!((split.records().len(), split.damage.as_ref()), (1, None));
