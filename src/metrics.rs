@@ -122,8 +122,19 @@ pub const LAST_SUCCESS: Metric = metric(
     "When the last sweep ended whose outcome was ok",
 );
 /// Last LIST.
-pub const LAST_LIST: Metric =
-    metric("s3sweep_last_list_timestamp_seconds", Kind::Gauge, SOURCE, "When a LIST was answered last");
+pub const LAST_LIST: Metric = metric(
+    "s3sweep_last_list_timestamp_seconds",
+    Kind::Gauge,
+    SOURCE,
+    "When a LIST of a sweep was answered last",
+);
+/// How long not listed.
+pub const UNLISTED: Metric = metric(
+    "s3sweep_unlisted_seconds",
+    Kind::Gauge,
+    SOURCE,
+    "How long no sweep had a LIST answered: since the last one, or since the first sweep was due; /healthz fails beyond 3 recurrences",
+);
 /// Reachable.
 pub const UP: Metric = metric(
     "s3sweep_source_up",
@@ -200,6 +211,7 @@ pub const ALL: &[&Metric] = &[
     &RECURRENCE,
     &LAST_SUCCESS,
     &LAST_LIST,
+    &UNLISTED,
     &UP,
     &PAUSED,
     &LEAVES,

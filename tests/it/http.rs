@@ -152,6 +152,7 @@ async fn metrics_tell_what_sweeps_and_state_say() {
             ("sweeps_total{source=\"main\",outcome=\"ok\"}", Some(0.0)),
             ("lag_seconds{source=\"main\"}", None),
             ("source_up{source=\"main\"}", None),
+            ("unlisted_seconds{source=\"main\"}", Some(0.0)),
             ("recurrence_seconds{source=\"main\"}", Some(300.0)),
         ],
     );
@@ -183,6 +184,7 @@ async fn metrics_tell_what_sweeps_and_state_say() {
             ("last_list_timestamp_seconds{source=\"main\"}", Some(1_780_362_000.0)),
             ("source_up{source=\"main\"}", Some(1.0)),
             ("source_paused{source=\"main\"}", Some(0.0)),
+            ("unlisted_seconds{source=\"main\"}", Some(600.0)),
             ("leaves{source=\"main\"}", Some(2.0)),
             ("lag_seconds{source=\"main\"}", Some(1_200.0)),
             ("worst_leaf_lag_seconds{source=\"main\"}", Some(2_400.0)),

@@ -91,18 +91,19 @@ impl Site {
         self.watch.metrics.set(&metrics::STATE_SIZE, &[], Some(state_bytes as f64));
         for standing in self.watch.all() {
             if let Some(stored) = stored.get(standing.name()) {
-                self.set_gauges(standing.name(), stored);
+                self.set_gauges(&standing, stored);
             }
         }
         Ok(self.watch.metrics.text())
     }
 
-    fn set_gauges(&self, name: &str, stored: &Stored) {
-        let now = watch::seconds_of(self.watch.now());
+    fn set_gauges(&self, standing: &Standing, stored: &Stored) {
+        let (name, now) = (standing.name(), watch::seconds_of(self.watch.now()));
         let lag = |at| (now - watch::seconds_of(at)).max(0.0);
         let paused = f64::from(u8::from(stored.paused.is_some()));
         for (metric, value) in [
             (&metrics::PAUSED, Some(paused)),
+            (&metrics::UNLISTED, Some(lag(standing.unlisted_since()))),
             (&metrics::LEAVES, Some(stored.leaves as f64)),
             (&metrics::LAG, stored.newest_of_all().map(lag)),
             (&metrics::WORST_LEAF_LAG, stored.worst_leaf().map(|(_, at)| lag(*at))),
