@@ -252,7 +252,9 @@ fn answered<E: ProvideErrorMetadata>(operation: Operation, error: &E, raw: &Http
 /// Code, text, status and request id of an answer.
 fn answer<E: ProvideErrorMetadata>(error: &E, raw: &HttpResponse) -> String {
     let status = raw.status().as_u16();
-    let mut message = match (error.code(), error.message()) {
+    // some stores send an empty one
+    let text = error.message().filter(|text| !text.trim().is_empty());
+    let mut message = match (error.code(), text) {
         (Some(code), Some(text)) => format!("{code}: {text} (HTTP {status}"),
         (Some(code), None) => format!("{code} (HTTP {status}"),
         (None, Some(text)) => format!("{text} (HTTP {status}"),

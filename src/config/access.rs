@@ -9,6 +9,7 @@ use super::check::HOUR;
 use super::environment;
 use super::error::Problem;
 use super::files::{SECRET_LIMIT, read_bounded};
+use super::forms::Typed;
 use super::model::{Access, Credentials, IpVersion, Roles, Secret};
 use super::proxy::proxy;
 use super::raw::{RawCredentials, RawSecret, RawSource, Set};
@@ -22,6 +23,12 @@ const SESSION_NAME: &str = "s3sweep";
 
 /// Checks the access settings of one source.
 pub(super) fn check_access(table: &Table, raw: &RawSource, texts: &Texts) -> Result<Access, Problem> {
+    let sts_is_named =
+        raw.credentials.as_ref().is_some_and(|typed| typed.get_ref().sts_endpoint_url.is_some());
+    if !sts_is_named {
+        // whoever asks STS reads it again
+        address_of_environment(table, "credentials.sts_endpoint_url", "AWS_ENDPOINT_URL_STS", raw)?;
+    }
     let credentials = match &raw.credentials {
         Some(typed) => {
             let table = Table::new(table.setting("credentials"), typed.span());
@@ -31,7 +38,10 @@ pub(super) fn check_access(table: &Table, raw: &RawSource, texts: &Texts) -> Res
     };
     Ok(Access {
         region: region(table, raw)?,
-        endpoint_url: address(table, "endpoint_url", &raw.endpoint_url, is_set(&raw.allow_http))?,
+        endpoint_url: match address(table, "endpoint_url", &raw.endpoint_url, is_set(&raw.allow_http))? {
+            None => address_of_environment(table, "endpoint_url", "AWS_ENDPOINT_URL_S3", raw)?,
+            typed => typed,
+        },
         allow_http: is_set(&raw.allow_http),
         path_style: is_set(&raw.path_style),
         use_fips: aws_endpoint(table, "use_fips", &raw.use_fips, raw)?,
@@ -128,6 +138,34 @@ fn address(
         return Err(table.wrong(key, value, reason));
     }
     Ok(Some(text.clone()))
+}
+
+/// The endpoint that a variable of AWS's tools names, or AWS_ENDPOINT_URL, which is for all services.
+/// The same rules hold for it: the environment makes no plain HTTP of what was encrypted.
+fn address_of_environment(
+    table: &Table,
+    key: &str,
+    variable: &str,
+    raw: &RawSource,
+) -> Result<Option<String>, Problem> {
+    let is_ignored = environment("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+        .is_some_and(|value| value.eq_ignore_ascii_case("true"));
+    let is_local = raw.bucket.as_ref().is_some_and(|bucket| bucket.get_ref().starts_with("file:"));
+    if is_ignored || is_local {
+        return Ok(None);
+    }
+    for name in [variable, "AWS_ENDPOINT_URL"] {
+        let Some(text) = environment(name).filter(|text| !text.is_empty()) else { continue };
+        let typed = Some(Typed::at(table.at.clone(), text));
+        return address(table, key, &typed, is_set(&raw.allow_http)).map_err(|_| {
+            let reason = format!(
+                "the environment variable {name} is no address of https:// without user and password; plain http:// \
+                 to another machine needs `allow_http = true` in the source"
+            );
+            Problem::new(table.at.clone(), table.setting(key), reason)
+        });
+    }
+    Ok(None)
 }
 
 /// Whether `host`, `host:port` or `[v6]:port` is this machine.

@@ -13,6 +13,13 @@ use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 #[serde(transparent)]
 pub(super) struct Typed<T>(toml::Spanned<T>);
 
+impl<T> Typed<T> {
+    /// What was not typed, but stands for what would be at this place.
+    pub fn at(place: std::ops::Range<usize>, value: T) -> Self {
+        Typed(toml::Spanned::new(place, value))
+    }
+}
+
 impl<T> Deref for Typed<T> {
     type Target = toml::Spanned<T>;
     fn deref(&self) -> &Self::Target {

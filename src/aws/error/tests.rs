@@ -151,3 +151,11 @@ fn errors_without_an_answer_are_told_apart() {
         assert_eq!(refusal(Operation::List, &error).class, class, "{name}");
     }
 }
+
+#[test]
+fn an_empty_message_leaves_no_gap() {
+    let status = StatusCode::try_from(404).expect("a status");
+    let meta = ErrorMetadata::builder().code("NoSuchBucket").message("").build();
+    let error = SdkError::service_error(Answer(meta), HttpResponse::new(status, SdkBody::empty()));
+    assert_eq!(refusal(Operation::List, &error).message, "NoSuchBucket (HTTP 404)");
+}

@@ -234,6 +234,39 @@ async fn proxy_and_bundle_of_the_environment_are_used() {
     assert!(ran.all.contains("HTTPS_PROXY") && !ran.all.contains("hush"), "{}", ran.all);
 }
 
+/// What the environment names is held to the rules of the settings.
+#[tokio::test(flavor = "multi_thread")]
+async fn endpoints_of_the_environment_are_used_but_not_unencrypted() {
+    let server = server().await;
+    let site = Site::new("", "");
+    let text = std::fs::read_to_string(site.path("s3sweep.toml")).unwrap();
+    let text = text.replace("endpoint_url = \"\"\n", "");
+    let keys = [("AWS_ACCESS_KEY_ID", ID), ("AWS_SECRET_ACCESS_KEY", SECRET)];
+    let url = server.endpoint_url();
+    for (case, settings, variables, code) in [
+        ("this machine", "", &[("AWS_ENDPOINT_URL_S3", url.as_str())][..], 0),
+        ("all services", "", &[("AWS_ENDPOINT_URL", &url)], 0),
+        ("the nearer one", "", &[("AWS_ENDPOINT_URL_S3", &url), ("AWS_ENDPOINT_URL", NOWHERE)], 0),
+        ("another machine", "", &[("AWS_ENDPOINT_URL_S3", "http://hush.invalid")], 2),
+        ("another machine for all", "", &[("AWS_ENDPOINT_URL", "http://hush.invalid")], 2),
+        (
+            "another machine's STS",
+            "",
+            &[("AWS_ENDPOINT_URL_S3", &url), ("AWS_ENDPOINT_URL_STS", "http://hush.invalid")],
+            2,
+        ),
+        ("a password", "", &[("AWS_ENDPOINT_URL_S3", "https://u:hush@store.invalid")], 2),
+        ("allowed", "allow_http = true", &[("AWS_ENDPOINT_URL_S3", "http://store.invalid")], 3),
+        ("set", &format!("endpoint_url = \"{url}\""), &[("AWS_ENDPOINT_URL_S3", "http://hush.invalid")], 0),
+    ] {
+        site.file("s3sweep.toml", &format!("{text}{settings}\n"));
+        let ran = site.run(&["preview"], &[&keys[..], variables].concat());
+        assert_eq!(ran.code, Some(code), "{case}: {}", ran.all);
+        assert!(!ran.all.contains("hush"), "{case}: {}", ran.all);
+        assert!(code != 2 || ran.all.contains("AWS_ENDPOINT_URL"), "{case}: {}", ran.all);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn time_outs_and_attempts_are_those_of_the_limits() {
     let server = server().await;

@@ -90,6 +90,7 @@ async fn no_secret_is_written_anywhere() {
     };
     let once = run(&["once", "--report", "report.json"], 0);
     assert!(once.all.lines().count() > 200, "RUST_LOG was heard: {}", once.all);
+    assert!(once.all.contains("x-amz-security-token"), "requests are logged: {}", once.all);
     assert_eq!(aws.hosts().len(), 2, "STS and S3 were asked: {:?}", aws.hosts());
     for args in [
         &["once", "-vv", "--log-format", "json"][..],
