@@ -231,6 +231,61 @@ fn a_damaged_database_is_exit_code_4_until_it_is_restored() {
     assert_completes(&site, &fixture, "restored");
 }
 
+/// The name of a file is a device on which there is never space.
+fn fill(path: &Path) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink("/dev/full", path).unwrap();
+}
+
+#[test]
+fn a_full_disk_below_the_dead_letters_is_exit_code_5_and_costs_nothing() {
+    let fixture = small().with_dead_letters(3, 40);
+    let site = site(&fixture);
+    let letters = site.path("state/dead-letter.ndjson");
+    fill(&letters);
+    let ran = run(&mut site.once());
+    assert_fails(&ran, SINK, &["dead-letter.ndjson", "No space left"], "full");
+    fs::remove_file(&letters).unwrap();
+    assert_completes(&site, &fixture, "space again");
+    let text = fs::read_to_string(&letters).unwrap();
+    let once = (0..40).all(|number| text.matches(&format!("no object, number {number}\\")).count() == 1);
+    assert!(once && text.lines().count() == 40, "each once: {text}");
+}
+
+#[test]
+fn a_full_disk_below_the_sidecar_is_exit_code_4_and_costs_nothing() {
+    let fixture = large();
+    let site = site(&fixture);
+    for case in ["at the first batch", "amid the records"] {
+        if case == "amid the records" {
+            let ran = run(site.once().env("S3SWEEP_FAILPOINT", "before-sidecar:5"));
+            assert_eq!(ran.code, None, "it dies: {}", ran.err);
+        }
+        let temporary = site.path("state/.sidecar.json.tmp");
+        let _ = fs::remove_file(&temporary); // where a death left it
+        fill(&temporary);
+        let ran = run(&mut site.once());
+        assert_fails(&ran, STATE, &["sidecar.json", "No space left"], case);
+        fs::remove_file(&temporary).unwrap();
+    }
+    assert_completes(&site, &fixture, "space again");
+}
+
+#[test]
+fn a_full_disk_below_the_history_is_exit_code_4_and_costs_nothing() {
+    let fixture = Fixture::default().with(1, 1, 900, 1);
+    let site = site(&fixture);
+    let Some(disk) = Mounted::new(&site.path("state/history"), "4k") else {
+        return;
+    };
+    for _ in 0..2 {
+        let ran = run(&mut site.once());
+        assert_fails(&ran, STATE, &["2024-06-01.jsonl.zst", "No space left"], "full");
+    }
+    disk.remount("size=16m");
+    assert_completes(&site, &fixture, "space again");
+}
+
 /// When the first recheck of what closed at [`NOW`] is due.
 const RECHECK: &str = "2024-06-02T12:00:00Z";
 

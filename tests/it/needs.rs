@@ -13,6 +13,8 @@ pub enum Need {
     Strace,
     /// Leave to mount file systems.
     Mount,
+    /// Leave to mount file systems and to shut them down, and `xfs_io` to do so.
+    PowerCut,
     /// `python3`.
     Python,
     /// The CEF parser for Python.
@@ -44,9 +46,10 @@ pub enum Need {
 }
 
 impl Need {
-    const ALL: [Need; 16] = [
+    const ALL: [Need; 17] = [
         Need::Strace,
         Need::Mount,
+        Need::PowerCut,
         Need::Python,
         Need::Cefp,
         Need::Zsh,
@@ -67,6 +70,7 @@ impl Need {
         match self {
             Need::Strace => "strace",
             Need::Mount => "mount",
+            Need::PowerCut => "power-cut",
             Need::Python => "python",
             Need::Cefp => "cefp",
             Need::Zsh => "zsh",

@@ -3,7 +3,9 @@
 //!
 //! Segment and dead letters are synced before the database is written, history before the batch
 //! that closes; the database is synced before the sidecar's new file takes its name, that file
-//! before it does and the folder after; a segment gets its last name only after all of that.
+//! before it does and the folder after; a segment gets its last name only after all of that. A
+//! history file goes only after a batch that forgets it. A database that is written anew is synced
+//! before each of its names is, and the old one goes last.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -28,7 +30,16 @@ enum File {
     Compressing(String),
     Finished(String),
     Sink,
+    /// The database that is built beside the other one.
+    Built,
+    /// A folder with a database, by its name.
+    DatabaseFolder(&'static str),
+    /// A file of the database that was exchanged.
+    Old,
 }
+
+/// The folders of databases.
+const DATABASES: [&str; 4] = ["sled", "sled.building", "sled.new", "sled.old"];
 
 impl File {
     /// The file of a path below `root`; `None` where its order does not matter.
@@ -44,6 +55,12 @@ impl File {
             "state/history" => File::HistoryFolder,
             "state/dead-letter.ndjson" => File::DeadLetters,
             "out" => File::Sink,
+            "state/sled.building/db" => File::Built,
+            _ if inside.starts_with("state/sled.old/") => File::Old,
+            _ if inside.starts_with("state/sled") => {
+                let name = &inside["state/".len()..];
+                File::DatabaseFolder(DATABASES.into_iter().find(|folder| *folder == name)?)
+            }
             _ if inside.starts_with("state/history/") => {
                 File::History(stem(&inside["state/history/".len()..]))
             }
@@ -100,6 +117,7 @@ fn step(root: &Path, line: &str) -> Option<Step> {
         "openat" if args.contains("O_CREAT") => of_name(0).map(Step::Create),
         "rename" | "renameat2" => Some(Step::Rename(of_name(0)?, of_name(1)?)),
         "unlink" => of_name(0).map(Step::Remove),
+        "unlinkat" => File::of(root, &format!("{}/{}", opened()?, quoted.first()?)).map(Step::Remove),
         _ => None,
     }
 }
@@ -125,6 +143,9 @@ struct Followed {
     batches: u32,
     segments: u32,
     frames: u32,
+    letters: u32,
+    pruned: u32,
+    rewritings: u32,
 }
 
 /// What is not durable at one step.
@@ -187,16 +208,34 @@ impl Checker {
                 {
                     self.dirty.remove(&file);
                     self.followed.frames += u32::from(matches!(file, File::History(_)));
+                    self.followed.letters += u32::from(file == File::DeadLetters);
                 }
             }
             Step::Rename(from, to) => self.rename(from, to),
-            Step::Remove(file) => {
+            Step::Remove(file) => self.remove(file),
+        }
+    }
+
+    fn remove(&mut self, file: &File) {
+        match file {
+            File::Segment(_) => {
                 let clean = self.is_clean(|dirty| *dirty == File::Sink);
                 self.demand(clean, "an open segment was removed before its twin's name was synced");
-                self.dirty.remove(file);
-                self.dirty.insert(file.folder(), self.now);
             }
+            File::History(_) => {
+                let clean = self.is_clean(|dirty| matches!(dirty, File::Database | File::State));
+                self.demand(clean, "a history file was removed before the batch that forgets it was synced");
+                self.followed.pruned += 1;
+            }
+            File::Old => {
+                let clean = self.is_clean(|dirty| *dirty == File::State);
+                self.demand(clean, "the old database was removed before the names were synced");
+                return;
+            }
+            _ => {}
         }
+        self.dirty.remove(file);
+        self.dirty.insert(file.folder(), self.now);
     }
 
     fn write(&mut self, file: &File) {
@@ -237,10 +276,24 @@ impl Checker {
                 self.demand(clean, "a segment was finished before the sidecar's folder was synced");
                 self.followed.segments += 1;
             }
+            File::DatabaseFolder(name) => self.name_database(name),
             _ => {}
         }
         self.dirty.remove(from);
         self.dirty.insert(to.folder(), self.now);
+    }
+}
+
+impl Checker {
+    /// A folder with a database gets this name.
+    fn name_database(&mut self, name: &str) {
+        let built = self.is_clean(|dirty| *dirty == File::Built);
+        self.demand(built, "a new database got its name before it was synced");
+        if name != "sled.new" {
+            let clean = self.is_clean(|dirty| *dirty == File::State);
+            self.demand(clean, &format!("a database became {name} before the names were synced"));
+        }
+        self.followed.rewritings += u32::from(name == "sled");
     }
 }
 
@@ -256,7 +309,8 @@ const BEFORE_A_BATCH: [(&str, IsOne); 6] = [
     ("the folder of the last sidecar was synced", |file| *file == File::State),
 ];
 
-const CALLS: &str = "write,pwrite64,fsync,fdatasync,sync_file_range,rename,renameat2,openat,ftruncate,unlink";
+const CALLS: &str =
+    "write,pwrite64,fsync,fdatasync,sync_file_range,rename,renameat2,openat,ftruncate,unlink,unlinkat";
 
 /// Where strace is looked for.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -305,6 +359,38 @@ fn every_commit_keeps_to_the_recipe() {
     }
 }
 
+/// A run in which more happens: the pattern has changed, records are none, history is old, and the
+/// database has grown.
+#[test]
+fn a_run_with_all_that_is_rare_keeps_to_the_recipe() {
+    let site = Site::new();
+    let first = Fixture::default().with(1, 2, 40, 2);
+    first.write(&site.path("bucket"));
+    let configure = |prefix: &str| {
+        let source = format!("{}recheck = []", site.folder_source(prefix));
+        site.configure("rotate_size = \"96KiB\"", &source);
+        let config = site.path("s3sweep.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(config, format!("history = \"10D\"\n{text}")).unwrap();
+    };
+    configure("AWSLogs/111122223331/CloudTrail/*");
+    let ran = run(&mut site.command(&["once", "-q", "--now", "2024-05-04T00:00:00Z"]));
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    std::fs::remove_dir_all(site.path("bucket")).unwrap();
+    let second = Fixture::default().with(2, 2, 4, 300).with_dead_letters(3, 5);
+    second.write(&site.path("bucket"));
+    site.grow("state");
+    configure(PREFIX);
+    let Some(steps) = recorded(&site) else { return };
+    site.assert_exact(&first.and(&second), "rare");
+    site.assert_closed(&second, "rare");
+    let followed = check(&steps).unwrap_or_else(|wrong| panic!("{}", wrong.join("\n")));
+    println!("{followed:?} in {} steps", steps.len());
+    let Followed { batches, segments, frames, letters, pruned, rewritings } = followed;
+    assert!(batches > 8 && segments > 1 && frames > 0, "{followed:?}");
+    assert!(letters > 0 && pruned > 0 && rewritings > 0, "{followed:?}");
+}
+
 /// Shorthand for steps: `+` writes, `*` creates, `!` syncs, `>` renames, `-` removes.
 fn spelled(text: &str) -> Vec<Step> {
     let file = |name: &str| match name {
@@ -319,6 +405,12 @@ fn spelled(text: &str) -> Vec<Step> {
         "packed" => File::Compressing("1".to_owned()),
         "done" => File::Finished("1".to_owned()),
         "sink" => File::Sink,
+        "built" => File::Built,
+        "building" => File::DatabaseFolder("sled.building"),
+        "fresh" => File::DatabaseFolder("sled.new"),
+        "live" => File::DatabaseFolder("sled"),
+        "old" => File::DatabaseFolder("sled.old"),
+        "rest" => File::Old,
         other => panic!("no such file: {other}"),
     };
     let mut steps = Vec::new();
@@ -342,15 +434,23 @@ const COMMIT: &str = "open* sink! open+ open! letters+ letters! db+ db! new+ new
 const FINISH: &str = "open>done sink!";
 const CLOSE: &str = "history* history+ history! histories! db+ db! new+ new! new>sidecar state! db+ db! new+ new! new>sidecar state!";
 
+const PRUNE: &str = "db+ db! new+ new! new>sidecar state! history- histories!";
+const REWRITE: &str = "built+ built! building>fresh state! live>old state! fresh>live state! rest-";
+
 #[test]
 fn the_recipe_is_accepted_and_counted() {
     let packed = "packed+ packed! packed>done sink! open- sink!";
-    let followed = |batches, segments, frames| Ok(Followed { batches, segments, frames });
+    let followed = |batches, segments, frames| {
+        let letters = u32::from(batches > 0);
+        Ok(Followed { batches, segments, frames, letters, ..Followed::default() })
+    };
     let cases = [
         ("a commit", COMMIT.to_owned(), followed(1, 0, 0)),
         ("a commit and a finished segment", format!("{COMMIT} {FINISH}"), followed(1, 1, 0)),
         ("a compressed one", format!("{COMMIT} {packed}"), followed(1, 1, 0)),
         ("a closing", format!("{COMMIT} {FINISH} {CLOSE}"), followed(3, 1, 1)),
+        ("old history", PRUNE.to_owned(), Ok(Followed { batches: 1, pruned: 1, ..Followed::default() })),
+        ("a rewriting", REWRITE.to_owned(), Ok(Followed { rewritings: 1, ..Followed::default() })),
     ];
     for (case, text, want) in cases {
         assert_eq!(check(&spelled(&text)), want, "{case}");
@@ -361,6 +461,7 @@ fn the_recipe_is_accepted_and_counted() {
 fn wrong_orders_are_refused() {
     let all = format!("{COMMIT} {FINISH} {CLOSE}");
     let packed = format!("{COMMIT} packed+ packed! packed>done sink! open- sink!");
+    let (prune, rewrite) = (PRUNE.to_owned(), REWRITE.to_owned());
     // each is the recipe with a part of it put otherwise
     let cases = [
         ("the segment is not synced", &all, "open+ open!", "open+", "before the segment was synced"),
@@ -439,6 +540,24 @@ fn wrong_orders_are_refused() {
             "packed>done open-",
             "removed before its twin's name was synced",
         ),
+        (
+            "history goes before its batch",
+            &prune,
+            "db! new+",
+            "history- db! new+",
+            "before the batch that forgets it",
+        ),
+        ("a removal is not synced", &prune, "histories!", "", "at the end: HistoryFolder"),
+        ("the new database is not synced", &rewrite, "built! ", "", "before it was synced"),
+        ("its name is not synced", &rewrite, "state! live>old", "live>old", "became sled.old before"),
+        (
+            "the old one's name is not synced",
+            &rewrite,
+            "state! fresh>live",
+            "fresh>live",
+            "became sled before",
+        ),
+        ("the old one goes early", &rewrite, "state! rest-", "rest- state!", "removed before the names"),
         ("the last name is not synced", &packed, "open- sink!", "open-", "at the end: Sink"),
     ];
     for (case, recipe, part, other, want) in cases {

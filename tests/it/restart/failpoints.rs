@@ -5,9 +5,6 @@ use std::collections::VecDeque;
 use std::fs;
 use std::sync::{Mutex, PoisonError};
 
-use s3sweep::state::disk::DiskState;
-use s3sweep::state::{Batch, Change, LedgerEntry, Outcome, SourceKey, State};
-
 use super::site::{Fixture, Site, copy, run};
 
 /// The places, and how often a run passes each at least: which hit is the deadly one is drawn from
@@ -90,27 +87,6 @@ impl Template {
         self.configure(AFTER, compression);
     }
 
-    /// Lets the database that is kept outgrow what lives in it, so that the next start writes it anew.
-    fn grow(&self) {
-        let state = DiskState::open(&self.site.path("state.kept"), "site", false).unwrap();
-        let nobody = SourceKey { id: 99, generation: 1 };
-        let at = chrono::DateTime::UNIX_EPOCH;
-        let (etag, outcome) = ("0123456789abcdef".to_owned(), Outcome::Collected);
-        let entry =
-            LedgerEntry { etag, outcome, records: 1, last_modified: at, settled_at: at, reason: None };
-        let is_grown = || {
-            let (size, live) = state.footprint().unwrap();
-            size > 2_200_000 && size > 3 * live
-        };
-        for number in (0..200).take_while(|_| !is_grown()) {
-            let keys = || (0..150).map(|at| format!("a key as long as they are, about {number}, {at}"));
-            let put = keys().map(|key| Change::PutEntry(nobody, key, entry.clone()));
-            state.apply(&Batch(put.collect())).unwrap();
-            state.apply(&Batch(keys().map(|key| Change::DeleteEntry(nobody, key)).collect())).unwrap();
-        }
-        assert!(is_grown(), "{:?}", state.footprint());
-    }
-
     /// Nothing of a database that was written anew is left beside the one that lives.
     fn assert_one_database(&self, case: &str) {
         let names = fs::read_dir(self.site.path("state")).unwrap().flatten().map(|item| item.file_name());
@@ -155,7 +131,7 @@ fn after_a_death_anywhere_the_next_run_is_exact() {
 #[test]
 fn after_a_death_while_the_database_is_written_anew_the_next_run_is_exact() {
     let (template, mut random) = (Template::new(), fastrand::Rng::with_seed(SEED));
-    template.grow();
+    template.site.grow("state.kept");
     for place in REWRITING {
         die_often(&template, (place, 1), REWRITINGS, &mut random);
         // and once more in the run that mends it, where that writes anew too

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use s3sweep::state::disk::DiskState;
-use s3sweep::state::{State, history};
+use s3sweep::state::{Batch, Change, LedgerEntry, Outcome, SourceKey, State, history};
 use serde_json::Value;
 
 /// Long after every day of the fixtures: all their prefixes close.
@@ -38,6 +38,20 @@ impl Fixture {
         self
     }
 
+    /// Adds an object of `letters` records that are none, between two good ones, on 1 May 2024.
+    pub fn with_dead_letters(mut self, account: u8, letters: usize) -> Self {
+        let account = 111_122_223_330_u64 + u64::from(account);
+        let key = format!(
+            "AWSLogs/{account}/CloudTrail/us-east-1/2024/05/01/{account}_CloudTrail_us-east-1_20240501T0006Z_{letters:016}.json.gz"
+        );
+        let ids = ["first", "last"].map(|tag| format!("{account}.{tag}"));
+        let bad = (0..letters).map(|number| format!("\"no object, number {number}\"")).collect::<Vec<_>>();
+        let text = format!(r#"{{"Records":[{},{},{}]}}"#, event(&ids[0]), bad.join(","), event(&ids[1]));
+        self.objects.insert(key, gzip(text.as_bytes()));
+        self.ids.extend(ids.into_iter().map(|id| (id, 1)));
+        self
+    }
+
     /// These and those.
     pub fn and(mut self, other: &Fixture) -> Self {
         self.objects.extend(other.objects.clone());
@@ -59,12 +73,13 @@ impl Fixture {
     }
 }
 
+fn event(id: &String) -> String {
+    format!(
+        r#"{{"eventVersion":"1.09","eventTime":"2024-05-01T00:01:00Z","eventName":"GetObject","eventSource":"s3.amazonaws.com","awsRegion":"us-east-1","userAgent":"a client that tells a little about itself, as they do","eventID":"{id}"}}"#
+    )
+}
+
 fn events(ids: &[String]) -> Vec<u8> {
-    let event = |id: &String| {
-        format!(
-            r#"{{"eventVersion":"1.09","eventTime":"2024-05-01T00:01:00Z","eventName":"GetObject","eventSource":"s3.amazonaws.com","awsRegion":"us-east-1","userAgent":"a client that tells a little about itself, as they do","eventID":"{id}"}}"#
-        )
-    };
     format!(r#"{{"Records":[{}]}}"#, ids.iter().map(event).collect::<Vec<_>>().join(",")).into_bytes()
 }
 
@@ -116,6 +131,27 @@ impl Site {
              log_type = \"cloudtrail\"\nstart = \"2024-05-01\"\n{source}\n"
         );
         std::fs::write(self.path("s3sweep.toml"), text).unwrap();
+    }
+
+    /// Lets the state's database outgrow what lives in it, so that the next start writes it anew.
+    pub fn grow(&self, state: &str) {
+        let state = DiskState::open(&self.path(state), "site", false).unwrap();
+        let nobody = SourceKey { id: 99, generation: 1 };
+        let at = chrono::DateTime::UNIX_EPOCH;
+        let (etag, outcome) = ("0123456789abcdef".to_owned(), Outcome::Collected);
+        let entry =
+            LedgerEntry { etag, outcome, records: 1, last_modified: at, settled_at: at, reason: None };
+        let is_grown = || {
+            let (size, live) = state.footprint().unwrap();
+            size > 2_100_000 && size > 3 * live
+        };
+        for number in (0..2000).take_while(|_| !is_grown()) {
+            let keys = || (0..150).map(|at| format!("a key as long as they are, about {number}, {at}"));
+            let put = keys().map(|key| Change::PutEntry(nobody, key, entry.clone()));
+            state.apply(&Batch(put.collect())).unwrap();
+            state.apply(&Batch(keys().map(|key| Change::DeleteEntry(nobody, key)).collect())).unwrap();
+        }
+        assert!(is_grown(), "{:?}", state.footprint());
     }
 
     /// The lines of a source over the folder `bucket` of this site.
