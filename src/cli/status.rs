@@ -186,6 +186,13 @@ fn table(source: &SourceStatus) -> Vec<String> {
         format!("{}: {}", source.name, source.pattern),
         format!("  {swept}; {} failed, {} quarantined", source.failed.len(), source.quarantined),
     ];
+    if !source.leaves.is_empty() {
+        lines.push(format!(
+            "  {} LIST requests an hour while nothing is new, {:.2} USD in 30 days",
+            source.idle_lists_per_hour,
+            source.idle_cost_usd_per_hour * 24.0 * 30.0
+        ));
+    }
     if let Some(reason) = source.last_sweep.as_ref().and_then(|last| last.unreachable.as_ref()) {
         lines.push(format!("  unreachable: {reason}"));
     }

@@ -249,7 +249,7 @@ pub(super) struct RawSource {
     /// Records after which a sweep begins no object; the next one goes on. 0 is no limit.
     #[schemars(extend("default" = 0, "minimum" = 0, "maximum" = 1_000_000_000_000_u64))]
     pub max_records_per_sweep: Set<u64>,
-    /// The time after which a sweep begins no object and no LIST; the next one goes on. "0M": no limit.
+    /// The time after which a sweep begins no object and no listing; the next one goes on. "0M": no limit.
     #[schemars(with = "Option<DurationText>", extend("default" = "0M", "x-minimum" = "0M"))]
     pub max_sweep_duration: Set<String>,
     /// USD for 1,000 LIST requests, for the costs that are told.

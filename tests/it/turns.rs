@@ -1,4 +1,4 @@
-//! When a daemon sweeps: delays, jitter and the recurrence, on paused time.
+//! When a daemon sweeps, and what a source that is throttled leaves to others, on paused time.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -11,7 +11,7 @@ use s3sweep::testing::{Fault, FaultyBucket, MemoryBucket, When};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::world::at;
+use crate::world::{at, trail_body, trail_key};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -80,4 +80,52 @@ async fn jitter_moves_each_sweep_within_its_recurrence() {
         .collect();
     assert!((11..=12).contains(&begins.len()), "none is left out: {begins:?}");
     assert!(offsets.iter().any(|offset| offset.abs_diff(offsets[0]) > 2), "by chance: {offsets:?}");
+}
+
+/// Objects of one record each, in a bucket of their own.
+fn filled(objects: u64) -> Arc<MemoryBucket> {
+    let bucket = MemoryBucket::new("acme-trail");
+    for number in 0..objects {
+        let key = trail_key(0, at("2026-06-04T01:00:00Z"), number);
+        bucket.put(&key, trail_body(std::slice::from_ref(&key)), at("2026-06-04T01:00:00Z"));
+    }
+    Arc::new(bucket)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_throttled_source_holds_up_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().display();
+    let source = |name: &str, settings: &str| {
+        format!(
+            "[[source]]\nname = \"{name}\"\nlog_type = \"cloudtrail\"\nbucket = \"acme-trail\"\nstart = \"2026-06-04\"\n\
+             prefix = \"AWSLogs/111122223333/CloudTrail/us-east-1\"\nfile_pattern = \".*\"\n{settings}\n"
+        )
+    };
+    let text = format!(
+        "state_dir = \"{root}/state\"\n[sink]\npath = \"{root}/out\"\n{}{}",
+        source("slow", "eps_throttle = 2"),
+        source("fast", "")
+    );
+    let config = config::parse(PathBuf::from("turns.toml"), &text).unwrap();
+    let made =
+        |number: usize, objects| Source::new(&config.sources[number], &config).unwrap().over(filled(objects));
+    let sources = [made(0, 200), made(1, 1000)];
+    let options = Options {
+        clock: Arc::new(FixedClock(at("2026-06-04T12:00:00Z"))),
+        adopt_state: false,
+        rebuild_state: false,
+        give_up: true,
+        stop: CancellationToken::new(),
+    };
+    let instance = Instance::open(config.clone(), options).await.unwrap();
+    let [slow, fast] = instance.once(&sources).await.try_into().unwrap();
+    instance.close().await.unwrap();
+    assert_eq!((slow.report.objects.collected, fast.report.objects.collected), (200, 1000));
+    assert!(
+        (95.0..110.0).contains(&slow.report.seconds),
+        "200 records at 2 a second: {}",
+        slow.report.seconds
+    );
+    assert!(fast.report.seconds < 30.0, "beside it: {}", fast.report.seconds);
 }
