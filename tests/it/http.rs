@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -360,6 +360,31 @@ async fn it_is_ready_once_listed_and_unhealthy_when_not_listed_for_three_recurre
     shown.end().await;
 }
 
+/// The folder of the sink goes away as a disk may, and comes back.
+#[tokio::test]
+async fn a_sink_that_is_down_is_told() {
+    let shown = Shown::at("2026-06-02T01:00:00Z", "").await;
+    shown.put(0, "2026-06-02T00:30:00Z", 1);
+    shown.sweep().await;
+    let (there, away) = (shown.folder.path().join("out"), shown.folder.path().join("away"));
+    std::fs::rename(&there, &away).unwrap();
+    shown.put(0, "2026-06-02T00:31:00Z", 1);
+    let failed = "s3sweep_sink_commits_total{outcome=\"failed\"}";
+    let told = async {
+        while value(&shown.get("/metrics").await.body, failed) < Some(1.0) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        shown.clock.set(at("2026-06-02T01:15:01Z"));
+        assert_eq!(shown.get("/healthz").await.status, 503, "the sweep does not go on");
+        std::fs::rename(&away, &there).unwrap();
+        shown.clock.set(at("2026-06-02T01:00:00Z"));
+    };
+    tokio::join!(shown.sweep(), told);
+    let text = shown.get("/metrics").await.body;
+    assert_values(&text, &[("objects_total{source=\"main\",outcome=\"collected\"}", Some(2.0))]);
+    shown.end().await;
+}
+
 #[tokio::test]
 async fn only_what_is_there_is_answered() {
     let shown = Shown::at("2026-06-02T01:00:00Z", "").await;
@@ -449,6 +474,51 @@ fn an_address_that_is_taken_ends_the_start_with_2() {
     assert!(!place.folder.path().join("state").exists(), "nothing else was touched");
 }
 
+/// Waits for something that a daemon comes to.
+fn until(daemon: &mut Child, what: &str, done: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !done() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "it does not come to: {what}");
+        assert_eq!(daemon.try_wait().unwrap(), None, "it runs");
+        #[allow(clippy::disallowed_methods, reason = "waits for another process")]
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Ends with this.
+struct Daemon(Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill(); // it may have ended
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn a_check_of_an_operator_clears_what_a_daemon_tells() {
+    let place = Place::new();
+    place.put("0010", &trail_body(&["a".into()]));
+    let address = free();
+    with_http(&place, address);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_s3sweep"));
+    let mut daemon = Daemon(command.args(["run", "-q"]).current_dir(place.folder.path()).spawn().unwrap());
+    let is = |state: &str| {
+        TcpStream::connect(address).is_ok()
+            && ask(address, "GET /api/status HTTP/1.1").body.contains(&format!("\"state\":\"{state}\""))
+    };
+    until(&mut daemon.0, "a good sweep", || is("ok"));
+    let (there, away) = (place.folder.path().join("bucket"), place.folder.path().join("away"));
+    std::fs::rename(&there, &away).unwrap();
+    assert_eq!(place.run("s3sweep sweep now --source prod-cloudtrail").0, 0);
+    until(&mut daemon.0, "a sweep without the bucket", || is("unreachable"));
+    assert_eq!(place.run("s3sweep check").0, 3);
+    assert!(is("unreachable"), "what is not well is not cleared");
+    std::fs::rename(&away, &there).unwrap();
+    assert_eq!(place.run("s3sweep check").0, 0);
+    until(&mut daemon.0, "what was read of the state is read anew", || is("ok"));
+}
+
 #[test]
 fn a_daemon_answers_and_stops_with_it() {
     let place = Place::new();
@@ -460,14 +530,9 @@ fn a_daemon_answers_and_stops_with_it() {
         .current_dir(place.folder.path())
         .spawn()
         .unwrap();
-    let begun = Instant::now();
-    let ready = || TcpStream::connect(address).is_ok() && ask(address, "GET /readyz HTTP/1.1").status == 200;
-    while !ready() {
-        assert!(begun.elapsed() < Duration::from_secs(60), "it is never ready");
-        assert_eq!(daemon.try_wait().unwrap(), None, "it runs");
-        #[allow(clippy::disallowed_methods, reason = "waits for another process")]
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until(&mut daemon, "it is ready", || {
+        TcpStream::connect(address).is_ok() && ask(address, "GET /readyz HTTP/1.1").status == 200
+    });
     let text = ask(address, "GET /metrics HTTP/1.1").body;
     assert!(value(&text, "s3sweep_start_timestamp_seconds").is_some(), "{text}");
     let term = format!("kill -TERM {}", daemon.id());
