@@ -9,36 +9,53 @@ pub(super) fn parse(text: &[u8]) -> Option<IpAddr> {
 }
 
 fn dotted_quad(text: &[u8]) -> Option<Ipv4Addr> {
-    let (mut octets, mut place) = ([0; 4], 0);
-    // more than 255: no digit yet
-    const NONE: u32 = u32::MAX;
-    let mut value = NONE;
-    for byte in text {
-        match byte {
-            b'0'..=b'9' => {
-                let digit = u32::from(byte - b'0');
-                value = match value {
-                    NONE => digit,
-                    0 => return None,
-                    before => before * 10 + digit,
-                };
-                *octets.get_mut(place)? = u8::try_from(value).ok()?;
-            }
-            b'.' if value != NONE => (place, value) = (place + 1, NONE),
-            _ => return None,
+    let mut octets = [0; 4];
+    let mut rest = text;
+    for (place, octet) in octets.iter_mut().enumerate() {
+        if place > 0 {
+            rest = rest.strip_prefix(b".")?;
         }
+        *octet = take_octet(&mut rest)?;
     }
-    (place == 3 && value != NONE).then(|| Ipv4Addr::from(octets))
+    rest.is_empty().then(|| Ipv4Addr::from(octets))
 }
 
-/// `srcip_type`: `private` for RFC 1918, RFC 6598, loopback, link-local and unique local
-/// addresses (an IPv4 address mapped into IPv6 is judged as itself), else `public`.
+/// Takes a number up to 255, without zeros before it, from the start of `rest`.
+#[inline(always)]
+fn take_octet(rest: &mut &[u8]) -> Option<u8> {
+    let digit = |byte: u8| byte.wrapping_sub(b'0');
+    let (first, mut after) = rest.split_first()?;
+    let mut number = u32::from(digit(*first));
+    if number > 9 {
+        return None;
+    }
+    // behind a zero no digit may follow: the next thing has to be a dot
+    while number > 0
+        && let Some((next, behind)) = after.split_first()
+        && digit(*next) < 10
+    {
+        number = number * 10 + u32::from(digit(*next));
+        if number > 255 {
+            return None;
+        }
+        after = behind;
+    }
+    *rest = after;
+    u8::try_from(number).ok()
+}
+
+/// `srcip_type`.
 pub(super) fn reach(address: IpAddr) -> &'static str {
-    let private = match address.to_canonical() {
+    if is_private(address) { "private" } else { "public" }
+}
+
+/// Whether an address is one of RFC 1918 or RFC 6598, loopback, link-local or unique local; an IPv4
+/// address mapped into IPv6 is judged as itself.
+pub(super) fn is_private(address: IpAddr) -> bool {
+    match address.to_canonical() {
         IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || v4.is_link_local() || is_shared(v4),
         IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
-    };
-    if private { "private" } else { "public" }
+    }
 }
 
 /// `srcip_version`.
