@@ -3,13 +3,14 @@
 //! The bucket computes its listing; state, committer and file sink are the real ones, in a
 //! temporary folder. Each step of the story runs in a process of its own, on what the step before
 //! left, so that its peak memory is its own. Requests take no time here: seconds are those of
-//! s3sweep itself.
+//! s3sweep itself. With `--month` the story is a month that is collected and then audited.
 
 mod common;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
@@ -20,8 +21,10 @@ use common::trail::{self, Amount, Site};
 use s3sweep::clock::Clock;
 use s3sweep::config;
 use s3sweep::service::{Instance, Options, Source};
+use s3sweep::sweep::audit::{Span, Told};
 use s3sweep::testing::{VirtualBucket, VirtualShape};
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +43,9 @@ struct Args {
     /// Leaves out the steps after this one.
     #[arg(long)]
     until: Option<String>,
+    /// Collects a month and audits it instead, within 64 MiB.
+    #[arg(long)]
+    month: bool,
     /// Lines for the `[limits]` table.
     #[arg(long, default_value = "")]
     limits: String,
@@ -54,20 +60,27 @@ struct Args {
     bench: bool,
 }
 
-/// One or more sweeps, minutes apart.
+/// The memory in which an audit has to fit.
+const AUDIT: u64 = 64 << 20;
+
+/// One or more sweeps, minutes apart, or an audit of the month.
 struct Step {
     name: &'static str,
     /// Time of the first sweep, after the story's first midnight.
     at: TimeDelta,
+    /// None in an audit.
     sweeps: i32,
 }
 
 /// The story, by days and minutes after its first midnight.
-fn story() -> Vec<Step> {
+fn story(month: bool) -> Vec<Step> {
     let step = |name, days, minutes, sweeps| {
         let at = TimeDelta::days(days) + TimeDelta::minutes(minutes);
         Step { name, at, sweeps }
     };
+    if month {
+        return vec![step("a month, all days closed", 31, 290, 1), step("audit of that month", 31, 290, 0)];
+    }
     vec![
         step("first sweep of one day", 1, 20, 1),
         step("three hours later, that day closes", 1, 200, 1),
@@ -111,7 +124,7 @@ fn bucket(args: &Args, now: DateTime<Utc>) -> anyhow::Result<VirtualBucket> {
     let day: NaiveDate = DAY.parse()?;
     let shape = VirtualShape::large(day - TimeDelta::days(730));
     // the days of the story come on top
-    let days = shape.days + 30;
+    let days = shape.days + 31;
     let shape = VirtualShape { accounts: args.accounts, keys_per_day: args.keys_per_day, days, ..shape };
     let site = Site { account: "111122223333", region: "us-east-1", time: now };
     Ok(VirtualBucket::new("acme-trail", shape, trail::object(1, site, Amount::Records(1)).bytes, now))
@@ -167,6 +180,9 @@ async fn sweep(args: &Args, step: &Step, folder: &Path) -> anyhow::Result<Cost> 
         cost.gets += swept.report.requests.get;
         cost.collected += swept.report.objects.collected;
     }
+    if step.sweeps == 0 {
+        audit(&instance, &source, first, &mut cost).await?;
+    }
     instance.close().await?;
     cost.seconds = began.elapsed().as_secs_f64();
     cost.cpu_seconds = (cpu_time() - cpu_before).as_secs_f64();
@@ -174,10 +190,45 @@ async fn sweep(args: &Args, step: &Step, folder: &Path) -> anyhow::Result<Cost> 
     Ok(cost)
 }
 
+/// Audits the month, of which nothing may be missing.
+async fn audit(
+    instance: &Instance,
+    source: &Source,
+    now: DateTime<Utc>,
+    cost: &mut Cost,
+) -> anyhow::Result<()> {
+    let day = Duration::from_secs(24 * 3600);
+    let span = Span {
+        from: first_midnight()?,
+        to: now - TimeDelta::days(1),
+        max_gap: 2 * day,
+        keep_history: 400 * day,
+        every_object: true,
+    };
+    let (tell, mut told) = mpsc::channel(100);
+    let count = async {
+        let mut objects = 0;
+        while let Some(one) = told.recv().await {
+            objects += u64::from(matches!(one, Told::Object(_)));
+        }
+        objects
+    };
+    let (audited, objects) = tokio::join!(instance.audit(source, span, tell), count);
+    let audited = audited?;
+    let counts = &audited.counts;
+    ensure!(counts.delivered == objects && counts.listed == objects && objects > 0, "{counts:?}");
+    (cost.leaves, cost.lists, cost.most_lists) =
+        (audited.leaves, audited.requests.list, audited.requests.list);
+    let peak = peak_memory()?;
+    ensure!(peak <= AUDIT, "the audit of {objects} objects took {peak} bytes");
+    Ok(())
+}
+
 /// Runs a step in a process of its own.
 fn measure(args: &Args, number: usize, folder: &Path) -> anyhow::Result<Cost> {
     let output = Command::new(std::env::current_exe()?)
         .args(["--step", &number.to_string(), "--limits", &args.limits])
+        .args(args.month.then_some("--month"))
         .args(["--accounts", &args.accounts.to_string(), "--keys-per-day", &args.keys_per_day.to_string()])
         .arg("--folder")
         .arg(folder)
@@ -189,7 +240,7 @@ fn measure(args: &Args, number: usize, folder: &Path) -> anyhow::Result<Cost> {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let story = story();
+    let story = story(args.month);
     if let (Some(number), Some(folder)) = (args.step, &args.folder) {
         let step = story.get(number).context("there is no such step")?;
         println!("{}", serde_json::to_string(&sweep(&args, step, folder)?)?);
