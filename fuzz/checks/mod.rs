@@ -7,6 +7,8 @@ pub mod config;
 pub mod flow;
 pub mod gzip;
 pub mod json_lines;
+#[cfg(feature = "parquet")]
+pub mod parquet;
 pub mod pattern;
 pub mod splitter;
 pub mod state;

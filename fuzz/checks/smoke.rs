@@ -3,16 +3,20 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "parquet")]
+use super::parquet;
 use super::{config, flow, gzip, json_lines, pattern, splitter, state};
 
 /// The check, the least number of its seeds, and whether fixtures are inputs of it too.
 type Target = (&'static str, fn(&[u8]));
 
-const TARGETS: [Target; 7] = [
+const TARGETS: &[Target] = &[
     ("splitter", splitter::check),
     ("json_lines", json_lines::check),
     ("flow", flow::check),
     ("gzip", gzip::check),
+    #[cfg(feature = "parquet")]
+    ("parquet", parquet::check),
     ("pattern", pattern::check),
     ("state", state::check),
     ("config", config::check),
@@ -36,7 +40,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn every_seed_holds() {
-    for (name, check) in TARGETS {
+    for &(name, check) in TARGETS {
         let seeds = files(&root().join("fuzz/seeds").join(name));
         assert!(seeds.len() >= 4, "{name} has seeds");
         for seed in seeds {
@@ -48,7 +52,7 @@ fn every_seed_holds() {
 
 #[test]
 fn every_seed_holds_when_it_is_cut_or_changed() {
-    for (name, check) in TARGETS {
+    for &(name, check) in TARGETS {
         for seed in files(&root().join("fuzz/seeds").join(name)) {
             let whole = fs::read(&seed).unwrap();
             let mut numbers = super::Numbers::of(&whole);
