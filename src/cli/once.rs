@@ -70,6 +70,7 @@ pub(super) async fn once(args: &OnceArgs, config: Config, quiet: bool, bars: &Ba
         stop: signals.stop(),
     };
     let instance = Instance::open(config, options).await?;
+    let bars = if stdout_is_free { bars.clone() } else { bars.beside_data() };
     let watched: Vec<_> = sources.iter().collect();
     let swept = bars.beside(&watched, instance.once(&sources)).await;
     let (reports, sweeps): (Vec<_>, Vec<_>) =

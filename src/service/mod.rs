@@ -105,7 +105,12 @@ impl Instance {
             }
             let began = first.elapsed();
             self.sweep(&source).await.ended?;
-            wait = schedule::until_next(source.config.recurrence, began, first.elapsed());
+            // settings that changed meanwhile are due at once
+            let is_same = roster.source(&name).is_some_and(|now| Arc::ptr_eq(&now, &source));
+            wait = match is_same {
+                true => schedule::until_next(source.config.recurrence, began, first.elapsed()),
+                false => Duration::ZERO,
+            };
         }
     }
 

@@ -5,6 +5,7 @@
 //! only then moves floors and closes prefixes. What fails stays named; nothing is stepped over.
 
 pub mod audit;
+mod begin;
 mod bounds;
 mod clocks;
 pub mod discover;
@@ -16,6 +17,7 @@ mod outcome;
 mod pass;
 pub mod plan;
 pub mod progress;
+mod reach;
 mod recheck;
 pub mod report;
 mod settle;
@@ -34,7 +36,6 @@ use futures_util::stream::{self, StreamExt as _};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
 
 use crate::bucket::metered::RequestCounts;
 use crate::bucket::{Bucket, BucketError, ObjectRef};
@@ -42,12 +43,12 @@ use crate::clock::Clock;
 use crate::collect::Collector;
 use crate::commit::{CommitError, CommitHandle};
 use crate::config::{KeyOrder, SourceConfig};
-use crate::failpoint;
 use crate::failure::{self, Class};
 use crate::pattern::{Leaf, PrefixTime};
 use crate::retry::Backoff;
 use crate::state::history::HistoryError;
-use crate::state::{Batch, Change, FailedObject, LastSweep, SourceKey, SourceRecord, State, StateError};
+use crate::state::{Change, SourceKey, SourceRecord, State, StateError};
+use begin::{open_source, store};
 use bounds::Bounds;
 use clocks::Clocks;
 use failed::FailedKeys;
@@ -55,15 +56,11 @@ use open::Opened;
 use pass::Pass;
 use plan::{ClosingRule, LeafView, Listing, PlanRule};
 use progress::Progress;
+use reach::Reachability;
 use report::{Requests, SourceReport};
 
 /// Objects in flight at once, for the whole instance: their progress goes into one batch.
 pub const MAX_IN_FLIGHT: usize = 64;
-/// A source that refuses this many leaves, and answered none, is given up for this sweep.
-const UNREACHABLE_LEAVES: usize = 3;
-/// A source that refuses this many GETs, and answered none, is unreachable: a missing permission
-/// must not quarantine every object.
-const REFUSED_GETS: usize = 3;
 /// State keys deleted or read at once.
 const PAGE: usize = 150;
 
@@ -204,19 +201,6 @@ struct Sweeper {
     settling: tokio::sync::Mutex<()>,
 }
 
-/// How many leaves, and how many GETs, were answered or refused.
-#[derive(Default)]
-struct Reachability {
-    answered: usize,
-    refused: usize,
-    /// The sweep or live round in which a GET was answered last.
-    read_in: Option<u64>,
-    /// Of objects that may be refused because all are.
-    gets_refused: usize,
-    /// What the first of those said.
-    refusal: Option<String>,
-}
-
 /// How a sweep ended.
 #[derive(Debug)]
 pub struct Swept {
@@ -265,33 +249,6 @@ async fn sweep_with(context: SweepContext, collector: impl FnOnce(SourceKey) -> 
             Swept { report: sweeper.final_report(began), ended }
         }
         Err(error) => Swept { report: SourceReport::new(&name), ended: Err(error) },
-    }
-}
-
-/// Reads the source's record, or makes it; what changed is stored before this returns.
-async fn open_source(context: &SweepContext) -> Result<(SourceRecord, Opened), SweepError> {
-    let _one_at_a_time = context.limits.opening.lock().await;
-    let known = context.state.source(&context.config.name)?;
-    let free_id = context.state.sources()?.iter().map(|(_, record)| record.id + 1).max().unwrap_or(1);
-    let (record, opened) = open::open(known.clone(), &context.config, free_id, context.clock.now());
-    if let Some(known) = known.filter(|_| opened == Opened::Floors) {
-        zone::reopen(context, &known).await?;
-    }
-    // Stored before anything fails in this sweep: the next one tries that again, however this ends.
-    let record = SourceRecord { sweeps: record.sweeps + 1, ..record };
-    let put = Change::PutSource(context.config.name.clone(), Box::new(record.clone()));
-    if opened == Opened::Generation {
-        failpoint::hit("at-generation-change");
-    }
-    store(&context.mode, &*context.state, vec![put]).await?;
-    Ok((record, opened))
-}
-
-/// Stores changes that may be repeated; a preview's state is an overlay, which keeps them.
-async fn store(mode: &Mode, state: &dyn State, changes: Vec<Change>) -> Result<(), SweepError> {
-    match mode {
-        Mode::Collect(committer) => Ok(committer.apply(changes).await?),
-        Mode::Preview(_) | Mode::Compare => Ok(state.apply(&Batch(changes))?),
     }
 }
 
@@ -370,67 +327,6 @@ impl Sweeper {
             self.live_pass(&leaves, false).await?;
             self.retry_failed().await?;
         }
-    }
-
-    /// Stores what opening changed, and does what an earlier run left to do.
-    async fn open(&self, opened: &Opened) -> Result<(), SweepError> {
-        self.failed.read(&*self.state, self.key)?;
-        let source = &self.config.name;
-        match opened {
-            Opened::AsBefore => {}
-            Opened::New => info!(source, start = %self.record.start, "new source"),
-            Opened::Generation => {
-                let in_flight = self.state.all_progress(SourceKey {
-                    generation: self.key.generation.saturating_sub(1),
-                    ..self.key
-                })?;
-                let keys: Vec<_> = in_flight.iter().map(|(key, _)| key.as_str()).collect();
-                warn!(
-                    source,
-                    in_flight = ?keys,
-                    "bucket or pattern changed: markers are cleared, and all that matches since {} is collected",
-                    self.record.start
-                );
-            }
-            Opened::Floors => {
-                warn!(
-                    source,
-                    "timezone, file_pattern or lateness changed: floors are reset, the ledger is kept"
-                );
-            }
-        }
-        let Mode::Collect(committer) = &self.mode else { return Ok(()) };
-        for (head, time) in self.state.cleanups(self.key)? {
-            if let Some(leaf) = self.config.pattern.leaf(&head) {
-                committer.clean_up(self.key, leaf, time).await?;
-            }
-        }
-        for generation in self.record.stale.iter().copied() {
-            let old = SourceKey { generation, ..self.key };
-            loop {
-                failpoint::hit("at-generation-change");
-                let keys = self.state.stale_keys(old, PAGE)?;
-                if keys.is_empty() {
-                    break;
-                }
-                committer.apply(keys.into_iter().map(Change::DeleteStale).collect()).await?;
-            }
-            let done = self.updated_source(|record| record.stale.retain(|stale| *stale != generation))?;
-            committer.apply(vec![done]).await?;
-        }
-        Ok(())
-    }
-
-    /// How much a change of bucket or pattern brought, once all of it was listed.
-    fn tell_collected_anew(&self) {
-        self.tally(|report| {
-            let counts = &report.objects;
-            let objects = counts.collected + counts.empty + counts.failed + counts.quarantined;
-            warn!(
-                source = self.config.name,
-                objects, "found after the change of bucket or pattern, and collected anew"
-            );
-        });
     }
 
     async fn store(&self, changes: Vec<Change>) -> Result<(), SweepError> {
@@ -613,21 +509,6 @@ impl Sweeper {
         }
     }
 
-    fn note_unreachable(&self, error: &SweepError) {
-        let text = failure::chain(error);
-        warn!(source = self.config.name, error = text, "a part of the source could not be listed");
-        self.tally(|report| report.cannot_reach(text));
-    }
-
-    fn is_given_up(&self) -> bool {
-        let seen = self.reachability();
-        seen.answered == 0 && seen.refused >= UNREACHABLE_LEAVES
-    }
-
-    fn reachability(&self) -> std::sync::MutexGuard<'_, Reachability> {
-        self.unreachable.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn tally(&self, count: impl FnOnce(&mut SourceReport)) {
         let mut report = self.report.lock().unwrap_or_else(PoisonError::into_inner);
         count(&mut report);
@@ -641,60 +522,5 @@ impl Sweeper {
             report.bounded_by = self.bounds.ended_by().map(Cow::Borrowed);
         });
         self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Whether every LIST was refused.
-    fn refuses_lists(&self) -> bool {
-        let seen = self.reachability();
-        seen.answered == 0 && seen.refused > 0
-    }
-
-    /// Whether every LIST or every GET was refused: then it is the source, not the objects.
-    fn refuses_all(&self) -> Result<bool, StateError> {
-        let lists_refused = self.refuses_lists();
-        let (read, gets_refused) = {
-            let seen = self.reachability();
-            (seen.read_in.is_some(), seen.gets_refused)
-        };
-        if read || (gets_refused == 0 && !lists_refused) {
-            return Ok(false);
-        }
-        let failed = self.state.all_failed(self.key, None, PAGE)?;
-        let doubtful = failed.iter().filter(|(_, failed)| !self.is_refused_alone(failed)).count();
-        Ok(lists_refused || gets_refused >= REFUSED_GETS || doubtful >= REFUSED_GETS)
-    }
-
-    /// Whether others were read since this object failed first: it is refused alone, also in a
-    /// sweep that finds nothing new to read.
-    fn is_refused_alone(&self, failed: &FailedObject) -> bool {
-        self.record.readable_in.is_some_and(|read| failed.since <= read)
-    }
-
-    /// Stores how the sweep ended, for `status`.
-    async fn note_end(&self) -> Result<(), SweepError> {
-        let refusal = self.reachability().refusal.take();
-        if let Some(refusal) = refusal
-            && self.refuses_all()?
-        {
-            self.tally(|report| {
-                if report.unreachable.is_empty() {
-                    report.cannot_reach(format!("every GET was refused: {refusal}"));
-                }
-            });
-        }
-        let identity = self.identity().await;
-        let mut last =
-            LastSweep { at: self.clock.ours(), records: 0, collected: 0, unreachable: None, identity };
-        self.tally(|report| {
-            last.records = report.records;
-            last.collected = report.objects.collected;
-            last.unreachable = report.unreachable.first().cloned();
-        });
-        let read_in = self.reachability().read_in;
-        let ended = self.updated_source(|record| {
-            record.last_sweep = Some(last);
-            record.readable_in = record.readable_in.max(read_in);
-        })?;
-        self.store(vec![ended]).await
     }
 }
