@@ -1,7 +1,7 @@
 //! A headless Chromium, driven over WebDriver as its standard says: JSON over HTTP.
 
 use std::fmt::Display;
-use std::io::{BufRead as _, BufReader, Lines, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Lines, Read as _, Write as _};
 use std::net::TcpStream;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
@@ -15,6 +15,8 @@ pub struct Browser {
     _said: Lines<BufReader<ChildStdout>>,
     port: u16,
     session: String,
+    /// The browser's own.
+    pub process: u64,
     _home: tempfile::TempDir,
 }
 
@@ -31,8 +33,14 @@ impl Browser {
             let port = line.strip_prefix("ChromeDriver was started successfully on port ")?;
             port.trim_end_matches('.').parse().ok()
         });
-        let session = String::new();
-        let mut browser = Browser { driver, _said: said, port: port.unwrap_or(0), session, _home: home };
+        let mut browser = Browser {
+            driver,
+            _said: said,
+            port: port.unwrap_or(0),
+            session: String::new(),
+            process: 0,
+            _home: home,
+        };
         if browser.port == 0 {
             return Err("chromedriver tells no port".to_owned());
         }
@@ -54,31 +62,38 @@ impl Browser {
         let made = browser.send("POST", "/session", &wanted);
         let session = made["sessionId"].as_str().ok_or_else(|| format!("chromium: {made}"))?;
         browser.session = format!("/session/{session}");
+        browser.process =
+            made["capabilities"]["goog:processID"].as_u64().ok_or("chromium tells no process")?;
         Ok(browser)
     }
 
     fn send(&self, method: &str, path: &str, body: &Value) -> Value {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        let body = if method == "GET" { String::new() } else { body.to_string() };
+        self.try_send(method, path, body).unwrap()
+    }
+
+    fn try_send(&self, method: &str, path: &str, body: &Value) -> io::Result<Value> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        // with a body, a session is not ended
+        let body = if method == "POST" { body.to_string() } else { String::new() };
         let head =
             format!("{method} {path} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nConnection: close\r\n", self.port);
         let length = format!("Content-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
-        stream.write_all((head + &length + &body).as_bytes()).unwrap();
+        stream.write_all((head + &length + &body).as_bytes())?;
         let mut answer = Vec::new();
         let mut reader = BufReader::new(stream);
         let mut length = 0;
         loop {
             let mut line = String::new();
-            reader.read_line(&mut line).unwrap();
+            reader.read_line(&mut line)?;
             match line.trim_end().to_lowercase().strip_prefix("content-length:") {
-                Some(text) => length = text.trim().parse().unwrap(),
+                Some(text) => length = text.trim().parse().map_err(io::Error::other)?,
                 None if line.trim_end().is_empty() => break,
                 None => {}
             }
         }
-        reader.take(length).read_to_end(&mut answer).unwrap();
-        serde_json::from_slice::<Value>(&answer).unwrap()["value"].take()
+        reader.take(length).read_to_end(&mut answer)?;
+        Ok(serde_json::from_slice::<Value>(&answer)?["value"].take())
     }
 
     fn command(&self, path: &str, body: &Value) -> Value {
@@ -138,10 +153,20 @@ impl Browser {
 impl Drop for Browser {
     fn drop(&mut self) {
         if !self.session.is_empty() {
-            // ends the browser, whose processes are not ours
-            self.send("DELETE", &self.session, &Value::Null);
+            // the browser is a child of the driver, and outlives it unless it is told to end
+            let ended = self.try_send("DELETE", &self.session, &Value::Null);
+            if !matches!(ended, Ok(Value::Null)) || is_there(self.process) {
+                let kill = format!("kill -KILL {}", self.process);
+                let _ = Command::new("/bin/sh").args(["-c", &kill]).status(); // it may have ended
+            }
         }
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
+}
+
+/// Whether a process runs.
+pub fn is_there(process: u64) -> bool {
+    let state = std::fs::read_to_string(format!("/proc/{process}/stat"));
+    state.is_ok_and(|text| !text.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z')))
 }

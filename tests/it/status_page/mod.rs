@@ -204,6 +204,10 @@ async fn a_browser_shows_it_on_a_phone_in_light_and_dark() {
         let light = browser.value("getComputedStyle(document.body).backgroundColor");
         browser.prefers("dark");
         assert_ne!(light, browser.value("getComputedStyle(document.body).backgroundColor"));
+        let process = browser.process;
+        assert!(browser::is_there(process));
+        drop(browser);
+        assert!(!browser::is_there(process), "it goes with the test");
         Ok::<_, String>(())
     });
     let seen = seen.await.unwrap();
