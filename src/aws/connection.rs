@@ -15,6 +15,7 @@ use aws_sdk_s3::config::{
     StalledStreamProtectionConfig,
 };
 
+use super::endpoints::Endpoints;
 use super::error::Refusal;
 use super::identity::{Asker, Signer};
 use super::renewing::Renewing;
@@ -32,6 +33,8 @@ pub struct Connection {
     client: Mutex<Client>,
     credentials: Renewing,
     asker: Asker,
+    /// Where requests go, unless to AWS's own endpoint.
+    pub(super) endpoint_url: Option<String>,
     /// The region was not set, and is the bucket's to tell.
     follows_region: bool,
     /// Sent with every request.
@@ -89,21 +92,16 @@ impl Connection {
 pub(super) struct Ground {
     pub region: Region,
     pub credentials: Renewing,
+    /// S3's, unless it is AWS's own.
+    pub endpoint_url: Option<String>,
     pub sts: Sts,
     sdk: aws_config::SdkConfig,
 }
 
-pub(super) async fn ground(access: &Access, timeouts: Timeouts) -> Result<Ground, ClientError> {
-    let http = http::client(access)?;
-    let timeout_config =
-        TimeoutConfig::builder().connect_timeout(timeouts.connect).read_timeout(timeouts.first_byte).build();
-    let config = ProviderConfig::without_region().with_http_client(http.clone());
-    let region = region(access, &config).await;
-    let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http.clone())
-        .timeout_config(timeout_config)
-        .region(region.clone())
-        .no_credentials();
+/// The shared AWS files and the environment, as far as the SDK reads them. Asks nobody.
+async fn shared(access: &Access) -> aws_config::SdkConfig {
+    // a region that is set is not looked for
+    let mut loader = aws_config::defaults(BehaviorVersion::latest()).region(FIRST_REGION).no_credentials();
     if let Credentials::Profile(name) = &access.credentials {
         loader = loader.profile_name(name);
     }
@@ -114,8 +112,27 @@ pub(super) async fn ground(access: &Access, timeouts: Timeouts) -> Result<Ground
     if access.dual_stack {
         loader = loader.use_dual_stack(true);
     }
-    let sdk = loader.load().await;
-    let sts = Sts { sdk: sdk.clone(), endpoint_url: access.sts_endpoint_url.clone() };
+    loader.load().await
+}
+
+pub(super) async fn endpoint(access: &Access) -> Result<Option<String>, ClientError> {
+    Ok(Endpoints::new(access, &shared(access).await)?.s3)
+}
+
+pub(super) async fn ground(access: &Access, timeouts: Timeouts) -> Result<Ground, ClientError> {
+    let http = http::client(access)?;
+    let shared = shared(access).await;
+    let endpoints = Endpoints::new(access, &shared)?;
+    let timeout_config =
+        TimeoutConfig::builder().connect_timeout(timeouts.connect).read_timeout(timeouts.first_byte).build();
+    let config = ProviderConfig::without_region().with_http_client(http.clone());
+    let region = region(access, &endpoints, &config).await;
+    let mut sdk = shared.into_builder();
+    sdk.set_http_client(Some(http.clone()))
+        .set_region(region.clone())
+        .set_timeout_config(Some(timeout_config));
+    let sdk = sdk.build();
+    let sts = Sts { sdk: sdk.clone(), endpoint_url: endpoints.sts };
     let (fips, dual_stack, of_providers) = (sdk.use_fips(), sdk.use_dual_stack(), region.clone());
     let config = move || {
         ProviderConfig::without_region()
@@ -125,11 +142,11 @@ pub(super) async fn ground(access: &Access, timeouts: Timeouts) -> Result<Ground
             .with_use_dual_stack(dual_stack)
     };
     let credentials = credentials::credentials(access, config, sts.clone());
-    Ok(Ground { region, credentials, sts, sdk })
+    Ok(Ground { region, credentials, endpoint_url: endpoints.s3, sts, sdk })
 }
 
 /// The region of the first requests.
-async fn region(access: &Access, config: &ProviderConfig) -> Region {
+async fn region(access: &Access, endpoints: &Endpoints, config: &ProviderConfig) -> Region {
     if let Some(region) = &access.region {
         return Region::new(region.clone());
     }
@@ -143,7 +160,7 @@ async fn region(access: &Access, config: &ProviderConfig) -> Region {
     }
     let mut chain =
         RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new()).or_else(profile.build());
-    if matches!(access.credentials, Credentials::Default) {
+    if matches!(access.credentials, Credentials::Default) && endpoints.s3.is_none() {
         // elsewhere it would only take its time to fail
         chain = chain.or_else(ImdsRegionProvider::builder().configure(config).build());
     }
@@ -163,16 +180,17 @@ pub(super) async fn connect(access: &Access, timeouts: Timeouts) -> Result<Conne
         )
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
         .response_checksum_validation(ResponseChecksumValidation::WhenSupported);
-    if let Some(url) = &access.endpoint_url {
-        // on the S3 builder alone: on the shared one it would redirect STS as well. Not every
-        // compatible store understands the header that asks for checksums.
-        config =
-            config.endpoint_url(url).response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+    // on the S3 builder alone: on the shared one it would redirect STS as well
+    config.set_endpoint_url(ground.endpoint_url.clone());
+    if ground.endpoint_url.is_some() {
+        // not every compatible store understands the header that asks for checksums
+        config = config.response_checksum_validation(ResponseChecksumValidation::WhenRequired);
     }
     Ok(Connection {
         client: Mutex::new(Client::from_conf(config.build())),
+        asker: Asker::new(&ground),
         credentials: ground.credentials,
-        asker: Asker::new(access, ground.sts),
+        endpoint_url: ground.endpoint_url,
         follows_region: access.region.is_none(),
         requester_pays: access.requester_pays,
         expected_bucket_owner: access.expected_bucket_owner.clone(),

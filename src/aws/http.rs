@@ -2,7 +2,8 @@
 //! go through a proxy.
 //!
 //! This machine and the metadata of instances and containers are always asked directly: a proxy
-//! has other ones of its own, and would be shown our credentials.
+//! has other ones of its own, and would be shown our credentials. No other machine is asked over plain
+//! HTTP unless that is allowed, whoever named it.
 
 use std::net::IpAddr;
 
@@ -15,6 +16,7 @@ use aws_smithy_runtime_api::client::http::{
     HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 
 use super::{ClientError, tls};
@@ -28,7 +30,8 @@ pub(super) fn client(access: &Access) -> Result<SharedHttpClient, ClientError> {
     let make = |proxy: Option<ProxyConfig>| one(trust.clone(), access.ip_version, proxy);
     let http = access.proxy.http.as_ref().map(|server| through(server, true)).transpose()?;
     let https = access.proxy.https.as_ref().map(|server| through(server, false)).transpose()?;
-    Ok(SharedHttpClient::new(Routed { direct: make(None), http: make(http), https: make(https) }))
+    let allow_http = access.allow_http;
+    Ok(SharedHttpClient::new(Routed { direct: make(None), http: make(http), https: make(https), allow_http }))
 }
 
 /// A client whose requests all take the same way.
@@ -115,6 +118,8 @@ struct Routed<T> {
     direct: T,
     http: T,
     https: T,
+    /// Whether other machines are asked over plain HTTP.
+    allow_http: bool,
 }
 
 impl HttpClient for Routed<SharedHttpClient> {
@@ -127,6 +132,7 @@ impl HttpClient for Routed<SharedHttpClient> {
             direct: self.direct.http_connector(settings, components),
             http: self.http.http_connector(settings, components),
             https: self.https.http_connector(settings, components),
+            allow_http: self.allow_http,
         })
     }
 }
@@ -135,6 +141,16 @@ impl HttpConnector for Routed<SharedHttpConnector> {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         match Way::of(request.uri()) {
             Way::Direct => self.direct.call(request),
+            Way::Http if !self.allow_http => {
+                let host = host(request.uri()).unwrap_or_default();
+                // some providers of credentials keep the error to themselves
+                tracing::warn!(host, "not asked over plain HTTP, which needs allow_http");
+                let text = format!(
+                    "{host} would be asked over plain HTTP, which is not encrypted; name an address of https:// or \
+                     set `allow_http = true` in the source"
+                );
+                HttpConnectorFuture::ready(Err(ConnectorError::user(text.into())))
+            }
             Way::Http => self.http.call(request),
             Way::Https => self.https.call(request),
         }
@@ -159,7 +175,8 @@ fn is_near(host: &str) -> bool {
     match host.parse() {
         Ok(IpAddr::V4(address)) => address.is_loopback() || address.is_link_local(),
         Ok(IpAddr::V6(address)) => address.is_loopback() || address.segments()[..2] == [0xfd00, 0xec2],
-        Err(_) => host.eq_ignore_ascii_case("localhost"),
+        // the names below `localhost` are this machine too (RFC 6761, 6.3): buckets in the host name
+        Err(_) => host.rsplit('.').next().is_some_and(|last| last.eq_ignore_ascii_case("localhost")),
     }
 }
 
@@ -203,6 +220,8 @@ mod tests {
         for (url, way) in [
             ("http://127.0.0.1:9000", Way::Direct),
             ("https://LOCALHOST/", Way::Direct),
+            ("http://acme.localhost:9000/", Way::Direct),
+            ("http://acmelocalhost", Way::Http),
             ("http://[::1]:9000/x", Way::Direct),
             ("http://127.1.2.3", Way::Direct),
             ("http://user:word@localhost:1", Way::Direct),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
+use super::connection::Ground;
 use super::renewing::Renewing;
 use super::sts::Sts;
 use super::{ClientError, Timeouts, connection, renewing};
@@ -94,8 +95,8 @@ pub(super) struct Asker {
 }
 
 impl Asker {
-    pub fn new(access: &Access, sts: Sts) -> Self {
-        Asker { sts: asks_sts(access).then_some(sts), asked: Mutex::default() }
+    pub fn new(ground: &Ground) -> Self {
+        Asker { sts: asks_sts(ground).then(|| ground.sts.clone()), asked: Mutex::default() }
     }
 
     /// Who signs now; `None` without credentials. STS is asked for at most [`PATIENCE`], and not when
@@ -119,8 +120,8 @@ impl Asker {
 }
 
 /// Whether STS knows the keys: those of another store only where its own STS is named.
-fn asks_sts(access: &Access) -> bool {
-    access.endpoint_url.is_none() || access.sts_endpoint_url.is_some()
+fn asks_sts(ground: &Ground) -> bool {
+    ground.endpoint_url.is_none() || ground.sts.endpoint_url.is_some()
 }
 
 pub(super) async fn identity(access: &Access, timeouts: Timeouts) -> Result<Identity, IdentityError> {
@@ -129,7 +130,7 @@ pub(super) async fn identity(access: &Access, timeouts: Timeouts) -> Result<Iden
         let cause = std::error::Error::source(&error).map_or_else(|| error.to_string(), failure::chain);
         IdentityError::Credentials(cause)
     })?;
-    let caller = match asks_sts(access) {
+    let caller = match asks_sts(&ground) {
         false => Caller::NotAsked,
         true => match ground.sts.caller(&found.credentials).await {
             Ok(answer) => Caller::Known { account: answer.account, arn: answer.arn, user_id: answer.user_id },

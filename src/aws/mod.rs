@@ -7,6 +7,7 @@
 pub mod advice;
 mod connection;
 mod credentials;
+mod endpoints;
 pub mod error;
 mod http;
 mod identity;
@@ -49,6 +50,16 @@ pub enum ClientError {
     /// The certificates of `ca_bundle`.
     #[error(transparent)]
     Trust(#[from] TrustError),
+    /// The endpoint that a profile of the shared AWS files names. Not quoted: it may hold a password.
+    #[error("the `endpoint_url` of {profile} in the shared AWS files, for {service}, {reason}")]
+    Endpoint {
+        /// `S3` or `STS`.
+        service: &'static str,
+        /// Which profile, in words.
+        profile: String,
+        /// What is wrong, and what to write instead.
+        reason: &'static str,
+    },
     /// A proxy that the HTTP client does not take.
     #[error("the proxy cannot be used: {0}")]
     Proxy(String),
@@ -59,6 +70,14 @@ pub enum ClientError {
 /// default credentials, in the instance's metadata. Credentials are found at the first request.
 pub async fn connect(access: &Access, timeouts: Timeouts) -> Result<Connection, ClientError> {
     connection::connect(access, timeouts).await
+}
+
+/// Where requests to S3 go by `access`, or by the profile of the shared AWS files where it names an
+/// endpoint; `None` for AWS's own endpoints. Asks nobody.
+///
+/// Fails when the profile's endpoint is plain HTTP that is not allowed, or no address.
+pub async fn endpoint(access: &Access) -> Result<Option<String>, ClientError> {
+    connection::endpoint(access).await
 }
 
 /// Tells which credentials `access` leads to and, by STS GetCallerIdentity, whose they are. At most

@@ -33,9 +33,7 @@ impl Sts {
         let mut config = aws_sdk_sts::config::Builder::from(&self.sdk);
         config.set_credentials_provider(credentials.cloned().map(SharedCredentialsProvider::new));
         config = config.identity_cache(IdentityCache::no_cache());
-        if let Some(url) = &self.endpoint_url {
-            config = config.endpoint_url(url);
-        }
+        config.set_endpoint_url(self.endpoint_url.clone());
         Client::from_conf(config.build())
     }
 

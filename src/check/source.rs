@@ -29,7 +29,7 @@ const SHOWN: usize = 5;
 
 /// All lines about one source; `all` are the sources that are checked with it.
 pub(super) async fn findings(
-    source: SourceConfig,
+    mut source: SourceConfig,
     bucket: Result<Arc<dyn Bucket>, BucketError>,
     config: &Config,
     all: &[SourceConfig],
@@ -42,6 +42,13 @@ pub(super) async fn findings(
     match bucket {
         Err(error) => lines.push(refusal::line("bucket", &source, &error)),
         Ok(bucket) => {
+            // what is told of the way is that of the requests; where the profile's endpoint cannot be
+            // used there is no bucket
+            if matches!(source.bucket, BucketLocation::S3(_))
+                && let Ok(Some(url)) = aws::endpoint(&source.access).await
+            {
+                source.access.endpoint_url = Some(url);
+            }
             let checked =
                 Checked { source: &source, bucket: &*bucket, options, lists: config.limits.list_concurrency };
             if options.certificates && matches!(checked.source.bucket, BucketLocation::S3(_)) {

@@ -112,8 +112,49 @@ fn region(table: &Table, raw: &RawSource) -> Result<Option<String>, Problem> {
     Ok(Some(text.clone()))
 }
 
-/// `http://` or `https://` and a host; the former to other machines only where that is allowed.
-/// Credentials within the address are refused without quoting it: they would stand in logs.
+/// Why an address is none of a store, or of STS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EndpointFlaw {
+    /// Credentials stand within it: it must be quoted nowhere, since they would stand in logs.
+    Login,
+    /// It has no scheme of HTTP, or no host.
+    NoAddress,
+    /// It is plain HTTP to another machine, which is not allowed.
+    Plain,
+}
+
+impl EndpointFlaw {
+    /// What to write instead.
+    pub fn reason(self) -> &'static str {
+        match self {
+            EndpointFlaw::Login => {
+                "holds a user or password; write them in `credentials` and the address without"
+            }
+            EndpointFlaw::NoAddress => "is no address that begins with http:// or https://",
+            EndpointFlaw::Plain => {
+                "is not encrypted: anyone on the way can read and change the logs; write https://, or \
+                 `allow_http = true` in the source"
+            }
+        }
+    }
+}
+
+/// Looks at an endpoint: `http://` or `https://` and a host; the former to other machines only where
+/// that is allowed.
+pub(crate) fn endpoint_flaw(text: &str, allow_http: bool) -> Option<EndpointFlaw> {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let authority = host.unwrap_or(text).split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return Some(EndpointFlaw::Login);
+    }
+    if host.is_none() || authority.is_empty() || text.contains(char::is_whitespace) {
+        return Some(EndpointFlaw::NoAddress);
+    }
+    let is_plain = text.starts_with("http://") && !allow_http && !is_loopback(authority);
+    is_plain.then_some(EndpointFlaw::Plain)
+}
+
+/// An endpoint as it was typed.
 fn address(
     table: &Table,
     key: &str,
@@ -121,23 +162,14 @@ fn address(
     allow_http: bool,
 ) -> Result<Option<String>, Problem> {
     let Some(value) = value else { return Ok(None) };
-    let text = value.get_ref();
-    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    let authority = host.unwrap_or(text).split(['/', '?', '#']).next().unwrap_or_default();
-    if authority.contains('@') {
-        let reason = "holds a user or password; write them in `credentials` and the address without";
-        return Err(table.wrong(key, value, reason));
+    match endpoint_flaw(value.get_ref(), allow_http) {
+        None => Ok(Some(value.get_ref().clone())),
+        Some(EndpointFlaw::NoAddress) => {
+            let rule = "an address that begins with http:// or https://, such as \"https://s3.example.net\"";
+            Err(table.not_allowed(key, value, rule))
+        }
+        Some(flaw) => Err(table.wrong(key, value, flaw.reason())),
     }
-    if host.is_none() || authority.is_empty() || text.contains(char::is_whitespace) {
-        let rule = "an address that begins with http:// or https://, such as \"https://s3.example.net\"";
-        return Err(table.not_allowed(key, value, rule));
-    }
-    if text.starts_with("http://") && !allow_http && !is_loopback(authority) {
-        let reason = "is not encrypted: anyone on the way can read and change the logs; write https://, or \
-                      `allow_http = true` in the source";
-        return Err(table.wrong(key, value, reason));
-    }
-    Ok(Some(text.clone()))
 }
 
 /// The endpoint that a variable of AWS's tools names, or AWS_ENDPOINT_URL, which is for all services.

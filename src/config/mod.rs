@@ -34,6 +34,7 @@ use std::path::PathBuf;
 use error::{Problem, hint};
 use texts::Texts;
 
+pub(crate) use access::endpoint_flaw;
 pub use error::{ConfigError, Mistake, Place};
 pub use file_pattern::FilePattern;
 pub use model::*;

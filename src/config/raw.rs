@@ -289,7 +289,8 @@ pub(super) struct RawSource {
     /// region is followed.
     #[schemars(extend("pattern" = "^[A-Za-z0-9-]+$"))]
     pub region: Set<String>,
-    /// The address of another S3 store than AWS; `$AWS_ENDPOINT_URL_S3`, then `$AWS_ENDPOINT_URL` if not set.
+    /// The address of another S3 store than AWS; `$AWS_ENDPOINT_URL_S3`, `$AWS_ENDPOINT_URL`, then the
+    /// profile's if not set.
     #[schemars(extend("pattern" = "^https?://"))]
     pub endpoint_url: Set<String>,
     /// Allows `http://` to another machine.

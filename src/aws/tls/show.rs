@@ -122,7 +122,7 @@ async fn endpoint(access: &Access, bucket: &str, timeouts: Timeouts) -> Result<S
     let params = Params::builder()
         .bucket(bucket)
         .set_region(region)
-        .set_endpoint(access.endpoint_url.clone())
+        .set_endpoint(connection.endpoint_url.clone())
         .force_path_style(access.path_style)
         .use_fips(access.use_fips)
         .use_dual_stack(access.dual_stack)

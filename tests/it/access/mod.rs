@@ -7,6 +7,7 @@ mod environment;
 mod expiry;
 mod foreign;
 mod network;
+mod profiles;
 mod refusals;
 mod requests;
 mod secrets;
