@@ -77,6 +77,8 @@ pub mod before_answer {
     pub const VERSION_TWO: &str = "SignatureVersion4Refused";
     /// The host's name is unknown.
     pub const NAME_UNKNOWN: &str = "NameUnknown";
+    /// The name of the proxy's host is unknown.
+    pub const PROXY_UNKNOWN: &str = "ProxyNameUnknown";
     /// Nobody listens where the proxy should be.
     pub const PROXY_UNREACHABLE: &str = "ProxyUnreachable";
     /// The proxy refused the tunnel.
@@ -105,6 +107,12 @@ pub const TABLE: &[Advice] = {
             "Correct `region`, `endpoint_url` or the proxy's address; check that this machine resolves names (`getent hosts NAME`).",
         ),
         row(
+            before::PROXY_UNKNOWN,
+            Proxy,
+            "The proxy's host name has no address.",
+            "Correct the host in the proxy's address (`url` in [source.proxy], else HTTPS_PROXY); check that this machine resolves names (`getent hosts NAME`); without a proxy remove the setting.",
+        ),
+        row(
             before::PROXY_UNREACHABLE,
             Proxy,
             "Nobody listens where the proxy should be.",
@@ -114,7 +122,7 @@ pub const TABLE: &[Advice] = {
             before::PROXY_REFUSED,
             Proxy,
             "The proxy answered, and refused the tunnel to S3.",
-            "Correct the proxy's user and password, or ask its operator to allow CONNECT to this host on port 443; to go without it add the host to `no_proxy`.",
+            "Correct the proxy's user and password (`user` and `password` in [source.proxy], else in HTTPS_PROXY), or ask its operator to allow CONNECT to this host on port 443; to go without it add the host to `no_proxy`.",
         ),
         row(
             before::NO_CONNECTION,
@@ -162,13 +170,13 @@ pub const TABLE: &[Advice] = {
             "InvalidAccessKeyId",
             Credentials,
             "The access key id does not exist: mistyped, deleted, or of another partition or store.",
-            "Correct `access_key_id`; `aws sts get-caller-identity` with the same key tells whether it exists. A key that begins with ASIA needs its `session_token`.",
+            "Correct `access_key_id` in [source.credentials], or what the profile, the environment or the instance gives: the line says whose key it was. `aws sts get-caller-identity` with the same key tells whether it exists. A key that begins with ASIA needs its `session_token`.",
         ),
         row(
             "SignatureDoesNotMatch",
             Credentials,
             "The access key id exists, and the secret access key is not its own.",
-            "Correct `secret_access_key`: the whole of it, without quotes or blanks around it, from the same pair as `access_key_id`.",
+            "Correct `secret_access_key` in [source.credentials], or what the profile or the environment gives: the whole of it, without quotes or blanks around it, from the same pair as `access_key_id`.",
         ),
         row(
             "ExpiredToken",
@@ -264,7 +272,7 @@ pub const TABLE: &[Advice] = {
             "AccessDenied",
             Permission,
             "The identity is known and may not do this: no policy allows it, or one denies it.",
-            "See first that `bucket` is spelt right: a wrong name may be the bucket of somebody else. Then add the statement below to the identity's policy; for a bucket of another account the bucket's policy must allow it too (`s3sweep init --policy`). Look for a Deny, a VPC endpoint policy and service control policies as well.",
+            "Add the statement below to the identity's policy; for a bucket of another account the bucket's policy must allow it too (`s3sweep init --policy`). Look for a Deny, a VPC endpoint policy and service control policies as well.",
         ),
         row(
             "InvalidPayer",

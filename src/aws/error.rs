@@ -205,6 +205,8 @@ fn connection_code(text: &str) -> &'static str {
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
     if says(&["tunnel error: failed to create underlying connection: tcp"]) {
         before::PROXY_UNREACHABLE
+    } else if says(&["tunnel error: failed to create underlying connection: dns"]) {
+        before::PROXY_UNKNOWN
     } else if says(&["proxy authorization", "tunnel error: unsuccessful"]) {
         before::PROXY_REFUSED
     } else if says(&["dns error", "invalid dns name", "failed to lookup address"]) {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rustix::fs::{Access, access, statvfs};
 
+use super::source::counted;
 use super::{Fault, Line, Status};
 use crate::config::{Config, SinkType};
 
@@ -13,7 +14,8 @@ const STATE_SPACE: u64 = 64 << 20;
 /// The lines about this instance.
 pub(super) fn lines(config: &Config) -> Vec<Line> {
     let files: Vec<_> = config.files.iter().map(|path| path.display().to_string()).collect();
-    let read = format!("{} sources in {}", config.sources.len(), files.join(", "));
+    let sources = counted(config.sources.len() as u64, "source", "sources");
+    let read = format!("{sources} in {}", files.join(", "));
     let mut lines = vec![Line::new("configuration", Status::Ok, Fault::Configuration, read)];
     for warning in &config.warnings {
         lines.push(Line::new("configuration", Status::Warning, Fault::Configuration, warning));

@@ -66,7 +66,7 @@ pub(super) fn line(check: &'static str, source: &SourceConfig, error: &BucketErr
     }
 }
 
-/// Where the request went, for those that did not arrive.
+/// Where the request went, for those that did not arrive, or arrived where the bucket is not.
 fn way(stage: Stage, source: &SourceConfig, error: &BucketError) -> Option<String> {
     let access = &source.access;
     let endpoint = access.endpoint_url.as_deref();
@@ -75,13 +75,15 @@ fn way(stage: Stage, source: &SourceConfig, error: &BucketError) -> Option<Strin
     let by = if access.proxy.is_configured { "[source.proxy]" } else { "the environment" };
     match (stage, proxy) {
         (Stage::Proxy, Some(proxy)) => Some(format!("The proxy is {}, by {by}.", proxy.url)),
-        (Stage::Dns | Stage::Connection | Stage::Tls, _) if was_sent(error) => Some(match endpoint {
-            Some(url) => format!("The endpoint is {url}."),
-            None => format!(
-                "The endpoint is AWS's, of {}.",
-                access.region.as_deref().unwrap_or("the region found")
-            ),
-        }),
+        (Stage::Dns | Stage::Connection | Stage::Tls | Stage::Bucket, _) if was_sent(error) => {
+            Some(match endpoint {
+                Some(url) => format!("The endpoint is {url}."),
+                None => format!(
+                    "The endpoint is AWS's, of {}.",
+                    access.region.as_deref().unwrap_or("the region found")
+                ),
+            })
+        }
         _ => None,
     }
 }

@@ -71,7 +71,7 @@ pub(super) async fn findings(
 fn summary(lines: &[Line], leaves: usize, status: Status) -> String {
     let bad: Vec<_> = lines.iter().filter(|line| line.status != Status::Ok).collect();
     match bad.iter().find(|line| line.status == status) {
-        None => format!("LIST and GET work in {leaves} leaves"),
+        None => format!("LIST and GET work in {}", counted(leaves as u64, "leaf", "leaves")),
         Some(first) => {
             let code = first.code.as_ref().map_or_else(String::new, |code| format!(" ({code})"));
             let more = match bad.len() {
@@ -157,11 +157,23 @@ impl Checked<'_> {
                 let line = refusal::line("list", self.source, error);
                 lines.push(match stage(error) {
                     Some(Stage::Credentials) if was_sent(error) => self.signed(line).await,
+                    Some(Stage::Permission) if code_of(error) == Some("AccessDenied") => self.spelt(line),
                     _ => line,
                 });
                 false
             }
         }
+    }
+
+    /// The same line with a word about the bucket's name: S3 refuses the bucket of somebody else as it
+    /// refuses our own. Once a LIST was answered the name is right.
+    fn spelt(&self, line: Line) -> Line {
+        let first = format!(
+            "See first that `bucket` is spelt right: `{}` may be the bucket of somebody else.",
+            self.source.bucket.name()
+        );
+        let next = line.next.as_ref().map_or_else(|| first.clone(), |next| format!("{first} {next}"));
+        line.next(next)
     }
 
     /// The same line with the key that was refused, and where it came from.
@@ -287,7 +299,8 @@ impl Checked<'_> {
                 lines.extend(self.open_ended(&seen).map(|line| line.of(&name)));
                 match &seen.newest {
                     Some(newest) => {
-                        let text = format!("{} matching objects below {}", seen.matching, seen.prefix);
+                        let objects = counted(seen.matching as u64, "matching object", "matching objects");
+                        let text = format!("{objects} below {}", seen.prefix);
                         lines.push(Line::ok("list", text).of(&name));
                         lines.push(self.get(newest).await.of(&name));
                     }
@@ -376,10 +389,11 @@ impl Checked<'_> {
         let source = self.source;
         let calls = prices::idle_lists_per_hour(leaves as u64, source.recurrence);
         let detail = format!(
-            "at least {calls} LIST requests an hour, {:.2} USD in 30 days: one for each of {leaves} leaves every \
-             {} minutes",
+            "at least {} an hour, {:.2} USD in 30 days: one for {} {}",
+            lists(calls),
             source.prices.cost(calls, 0) * 24.0 * 30.0,
-            source.recurrence.as_secs() / 60
+            if leaves == 1 { "the one leaf".to_owned() } else { format!("each of {leaves} leaves") },
+            every(source.recurrence)
         );
         match source.list_budget_per_hour {
             Some(budget) if calls > budget => {
@@ -396,19 +410,19 @@ impl Checked<'_> {
         if self.source.pattern.step().is_some() {
             return None;
         }
-        let every = match self.source.key_order {
+        let again = match self.source.key_order {
             KeyOrder::Time => self.source.reconcile_every,
             KeyOrder::None => self.source.recurrence,
         };
         let day = Duration::from_secs(86_400).as_secs_f64();
-        let calls = (seen.pages as f64 * day / every.as_secs_f64().max(1.0)).ceil() as u64;
+        let calls = (seen.pages as f64 * day / again.as_secs_f64().max(1.0)).ceil() as u64;
         let cost = self.source.prices.cost(calls, 0);
         let least = if seen.is_whole { "" } else { "at least " };
         let detail = format!(
-            "the pattern has no date and never closes: all of it is listed every {} minutes, {least}{} LIST \
-             requests each time, {least}{calls} a day for {cost:.2} USD",
-            every.as_secs() / 60,
-            seen.pages
+            "the pattern has no date and never closes: all of it is listed {}, {least}{} each time, \
+             {least}{calls} a day for {cost:.2} USD",
+            every(again),
+            lists(seen.pages as u64)
         );
         let line = Line::new("cost", Status::Warning, Fault::Configuration, detail);
         Some(line.next(
@@ -433,6 +447,23 @@ impl Checked<'_> {
         }
         let line = Line::new("list", Status::Warning, Fault::Source, format!("{what}{shown}"));
         line.next("Correct `prefix` or `file_pattern` if logs are there already (`s3sweep expand` shows what a pattern means); otherwise wait for the first.")
+    }
+}
+
+/// A number and what it counts.
+pub(super) fn counted(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+fn lists(number: u64) -> String {
+    counted(number, "LIST request", "LIST requests")
+}
+
+/// How often, in whole minutes.
+fn every(time: Duration) -> String {
+    match time.as_secs() / 60 {
+        1 => "every minute".to_owned(),
+        minutes => format!("every {minutes} minutes"),
     }
 }
 

@@ -1,6 +1,7 @@
 //! `check`: every code of the table is answered by a server and explained; what is asked for and
 //! what is left alone.
 
+mod newcomer;
 mod sealed;
 
 use std::fs::Permissions;
@@ -17,7 +18,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use s3sweep::aws::advice::{self, Stage, TABLE, before_answer as before};
 use s3sweep::clock::{Clock as _, SystemClock};
 use s3sweep::state::lock::StateLock;
-use s3sweep::testing::S3Server;
+use s3sweep::testing::{Asked, S3Server, ServerFault};
 use serde_json::Value;
 
 /// Must stand in no output.
@@ -199,6 +200,7 @@ fn each_code_of_the_table_is_explained() {
     let ours = [
         before::NO_CREDENTIALS,
         before::NAME_UNKNOWN,
+        before::PROXY_UNKNOWN,
         before::PROXY_UNREACHABLE,
         before::PROXY_REFUSED,
         before::CERTIFICATE,
@@ -223,7 +225,9 @@ fn each_code_of_the_table_is_explained() {
         if row.stage == Stage::Credentials {
             assert!(detail.contains("access key AKIDEXAMPLE by the s3sweep configuration"), "{detail}");
         }
-        assert_eq!(line["next"], row.next, "{}", row.code);
+        let next = line["next"].as_str().unwrap();
+        assert!(next.ends_with(row.next), "{}: {next}", row.code);
+        assert_eq!(next != row.next, row.code == "AccessDenied", "it may be another bucket: {next}");
         let warned = matches!(row.code, "NoSuchKey" | "PreconditionFailed" | "InvalidObjectState");
         let (status, exit) = if warned { ("warning", 0) } else { ("failed", 3) };
         assert_eq!(
@@ -256,6 +260,11 @@ fn what_fails_before_an_answer_is_told_apart() {
             "https://s3.eu-west-1.example.net".to_owned(),
             Some(format!("http://{nobody}")),
         ),
+        (
+            before::PROXY_UNKNOWN,
+            "https://s3.eu-west-1.example.net".to_owned(),
+            Some(format!("http://{}.invalid:1", "x".repeat(64))),
+        ),
     ] {
         let folder = tempfile::tempdir().unwrap();
         let path = configuration(folder.path(), &at(&endpoint, &format!("{JSONL}\nallow_http = true")));
@@ -268,6 +277,7 @@ fn what_fails_before_an_answer_is_told_apart() {
         assert_eq!(line["next"], advice::advice(code).unwrap().next, "{line}");
         let way = match code {
             before::PROXY_REFUSED | before::PROXY_UNREACHABLE => "The proxy is http://127.0.0.1:".to_owned(),
+            before::PROXY_UNKNOWN => "The proxy is http://xxx".to_owned(),
             _ => format!("The endpoint is {endpoint}."),
         };
         assert!(line["detail"].as_str().unwrap().contains(&way), "{line}");
@@ -315,6 +325,49 @@ fn a_missing_permission_comes_with_its_statement() {
             out(&output).lines().find_map(|line| line.trim().strip_prefix("statement:")).map(str::to_owned);
         let statement: Value = serde_json::from_str(statement.unwrap().trim()).unwrap();
         assert_eq!(statement, line["statement"], "what a person sees is the same");
+    }
+}
+
+/// Only before a LIST was answered.
+#[test]
+fn the_name_of_the_bucket_is_doubted_where_it_may_be_wrong() {
+    type Refused = fn(&str) -> bool;
+    for (case, is_refused, is_doubted) in [
+        ("the first LIST", (|_| true) as Refused, true),
+        ("a leaf's LIST", |head| head.contains("list-type=2") && !head.contains("max-keys=1&"), false),
+        ("GET", |head| !head.contains("list-type=2"), false),
+    ] {
+        let server = Answers::start(move |head| match is_refused(head) {
+            true => answer_of("AccessDenied"),
+            false => page(),
+        });
+        let folder = tempfile::tempdir().unwrap();
+        let path = configuration(folder.path(), &at(&server.url(), JSONL));
+        let output = s3sweep().args(["check", "--output", "json", "-c", &path]).output().unwrap();
+        let line = line_of(&json(&output), "AccessDenied");
+        let next = line["next"].as_str().unwrap();
+        assert_eq!(
+            next.starts_with("See first that `bucket` is spelt right: `acme` may"),
+            is_doubted,
+            "{case}"
+        );
+        assert_eq!(next.contains("spelt"), is_doubted, "{case}: {next}");
+    }
+}
+
+#[test]
+fn one_of_a_kind_is_no_plural() {
+    let server = Answers::start(|_| page());
+    let folder = tempfile::tempdir().unwrap();
+    let daily = JSONL.replace("logs/\"", "logs/{YYYY}\"\nrecurrence = \"60M\"");
+    for source in [JSONL, &daily] {
+        let path = configuration(folder.path(), &at(&server.url(), source));
+        let output = s3sweep().args(["check", "-v", "-c", &path]).output().unwrap();
+        let text = out(&output);
+        assert!(text.contains("1 LIST request ") && text.contains("1 source in"), "{text}");
+        for wrong in [" 1 LIST requests", " 1 leaves", " 1 sources", " 1 matching objects", " 1 minutes"] {
+            assert!(!text.contains(wrong), "{wrong}: {text}");
+        }
     }
 }
 
