@@ -1,8 +1,7 @@
 """Makes an account in moto: the bucket `acme` and, with a file of policies, a user and two roles.
 
 The user `s3sweep` may take on the role `hop`, and that one the role `logs`, which asks for an
-external id. The file holds the document of all three, as `s3sweep init --policy` prints it. From
-then on moto looks at signatures and policies. Prints the user's access key id and secret.
+external id. The file holds the document of each, as `s3sweep init --policy` prints it. From then on moto looks at signatures and policies. Prints the user's access key id and secret.
 """
 
 import json
@@ -40,10 +39,13 @@ external = {"Condition": {"StringEquals": {"sts:ExternalId": "hush-external"}}}
 iam.create_role(RoleName="logs", AssumeRolePolicyDocument=trust(external))
 if sys.argv[2:]:
     with open(sys.argv[2], encoding="utf-8") as file:
-        policy = json.dumps(json.load(file)["identity_policy"])
-    iam.put_user_policy(UserName="s3sweep", PolicyName="own", PolicyDocument=policy)
-    for role in ("hop", "logs"):
-        iam.put_role_policy(RoleName=role, PolicyName="own", PolicyDocument=policy)
+        policies = json.load(file)["identity_policies"]
+    for name, policy in policies.items():
+        document = {"PolicyName": "own", "PolicyDocument": json.dumps(policy)}
+        if name.startswith("arn:"):
+            iam.put_role_policy(RoleName=name.rpartition("/")[2], **document)
+        else:
+            iam.put_user_policy(UserName="s3sweep", **document)
     request = urllib.request.Request(URL + "/moto-api/reset-auth", b"0", {"Content-Type": "text/plain"})
     urllib.request.urlopen(request).read()
 print(key["AccessKeyId"], key["SecretAccessKey"])

@@ -3,72 +3,99 @@
 //! What cannot be known from a configuration stands as `CHANGE_ME`: account and role that
 //! s3sweep runs as, and the KMS keys.
 
-use std::collections::BTreeMap;
+use serde_json::{Map, Value, json};
 
-use serde_json::{Value, json};
-
-use crate::config::{BucketLocation, Config, SourceConfig};
+use crate::config::{BucketLocation, Config, Credentials, SourceConfig};
 use crate::pattern::PrefixPattern;
 
 /// What stands where only the operator knows.
 const UNKNOWN: &str = "CHANGE_ME";
 
-/// All policies of a configuration: `identity_policy` for the identity that s3sweep runs as, or
-/// for the role that it takes on, and
-/// for buckets of another account `bucket_policies` and `kms_key_policies` by bucket. Sources of
-/// directories and disabled ones need none.
+/// All policies of a configuration: `identity_policies` has one for each identity, by its name, and
+/// each allows what that identity itself does: the one that s3sweep runs as takes on a role, a role
+/// the next one, and the last of them reads. For buckets of another account `bucket_policies` and
+/// `kms_key_policies` by bucket. Sources of directories and disabled ones need none.
 pub fn policies(config: &Config) -> Value {
-    let mut buckets: BTreeMap<(&str, &str), Vec<&SourceConfig>> = BTreeMap::new();
+    let (mut identities, mut buckets, mut keys) =
+        (Documents::default(), Documents::default(), Documents::default());
     for source in config.sources.iter().filter(|source| source.enabled) {
-        if let BucketLocation::S3(name) = &source.bucket {
-            let region = source.access.region.as_deref().unwrap_or(UNKNOWN);
-            buckets.entry((name, region)).or_default().push(source);
-        }
-    }
-    let (mut identity, mut bucket_policies, mut key_policies) = (Vec::new(), json!({}), json!({}));
-    for ((name, region), sources) in &buckets {
-        let own: Vec<_> = statements(name, region, sources);
-        let role = principal(region, sources);
+        let BucketLocation::S3(name) = &source.bucket else { continue };
+        let region = source.access.region.as_deref().unwrap_or(UNKNOWN);
+        let reader = reader(source, &mut identities);
+        let own =
+            [list_statement(name, region, &source.pattern), get_statement(name, region, &source.pattern)];
+        let decrypt = decrypt_statement(None, region);
+        let role = source.access.roles.as_ref().and_then(|roles| roles.arns.last());
+        let role = role.cloned().unwrap_or_else(|| unknown_role(region));
         let named = |statement: &Value| {
             let mut statement = statement.clone();
             statement["Principal"] = json!({ "AWS": role });
             statement
         };
-        bucket_policies[*name] = document(own.iter().map(named).collect());
         // in a key's own policy the key is the only resource there is
-        let mut decrypt = named(&decrypt_statement(None, region));
-        decrypt["Resource"] = json!("*");
-        key_policies[*name] = document(vec![decrypt]);
-        identity.extend(sources.iter().filter_map(|source| assume_statement(source)));
-        identity.extend(own);
-        identity.push(decrypt_statement(None, region));
+        let mut of_key = named(&decrypt);
+        of_key["Resource"] = json!("*");
+        keys.allow(name, of_key);
+        for statement in &own {
+            buckets.allow(name, named(statement));
+        }
+        for statement in own.into_iter().chain([decrypt]) {
+            identities.allow(&reader, statement);
+        }
     }
-    let mut seen = Vec::new();
-    identity.retain(|statement| {
-        let is_new = !seen.contains(statement);
-        seen.push(statement.clone());
-        is_new
-    });
     json!({
-        "identity_policy": document(identity),
-        "bucket_policies": bucket_policies,
-        "kms_key_policies": key_policies,
+        "identity_policies": identities.into_value(),
+        "bucket_policies": buckets.into_value(),
+        "kms_key_policies": keys.into_value(),
     })
 }
 
-fn document(statements: Vec<Value>) -> Value {
-    json!({ "Version": "2012-10-17", "Statement": statements })
+/// Who reads the bucket of a source. Those before it are allowed to take on the one after them.
+fn reader(source: &SourceConfig, identities: &mut Documents) -> String {
+    let mut own = match &source.access.credentials {
+        Credentials::Default => Some("the machine's own".to_owned()),
+        Credentials::Static { access_key_id, .. } => Some(format!("access key {access_key_id}")),
+        Credentials::Profile(name) => Some(format!("profile {name}")),
+        // whoever has the token is let in by the role's trust policy
+        Credentials::WebIdentity(_) => None,
+    };
+    for arn in source.access.roles.iter().flat_map(|roles| &roles.arns) {
+        if let Some(before) = own.replace(arn.clone()) {
+            identities.allow(&before, assume_statement(arn));
+        }
+    }
+    // a token stands with a role
+    own.unwrap_or_default()
 }
 
-/// ListBucket and GetObject for all sources of one bucket.
-fn statements(bucket: &str, region: &str, sources: &[&SourceConfig]) -> Vec<Value> {
-    let mut list: Vec<Value> =
-        sources.iter().map(|source| list_statement(bucket, region, &source.pattern)).collect();
-    let mut get: Vec<Value> =
-        sources.iter().map(|source| get_statement(bucket, region, &source.pattern)).collect();
-    list.dedup();
-    get.dedup();
-    list.into_iter().chain(get).collect()
+/// Policies by name, each with its statements, none of them twice.
+#[derive(Default)]
+struct Documents(Vec<(String, Vec<Value>)>);
+
+impl Documents {
+    fn allow(&mut self, name: &str, statement: Value) {
+        let at = self.0.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
+            self.0.push((name.to_owned(), Vec::new()));
+            self.0.len() - 1
+        });
+        let statements = &mut self.0[at].1;
+        if !statements.contains(&statement) {
+            statements.push(statement);
+        }
+    }
+
+    fn into_value(self) -> Value {
+        let document = |statements| json!({ "Version": "2012-10-17", "Statement": statements });
+        let all = self.0.into_iter().map(|(name, statements)| (name, document(in_order(statements))));
+        Value::Object(all.collect::<Map<_, _>>())
+    }
+}
+
+/// Statements by their action, in the order in which the actions are needed.
+fn in_order(mut statements: Vec<Value>) -> Vec<Value> {
+    let actions = ["sts:AssumeRole", "s3:ListBucket", "s3:GetObject", "kms:Decrypt"];
+    statements.sort_by_key(|statement| actions.iter().position(|action| statement["Action"] == *action));
+    statements
 }
 
 /// Allows to list what a pattern needs listed: everything below its literal part, since
@@ -107,17 +134,9 @@ pub fn decrypt_statement(key: Option<&str>, region: &str) -> Value {
     })
 }
 
-/// Who reads the bucket: the last role that a source takes on, else the operator's to fill in.
-fn principal(region: &str, sources: &[&SourceConfig]) -> String {
-    let roles = sources.iter().filter_map(|source| source.access.roles.as_ref());
-    let role = roles.filter_map(|roles| roles.arns.last()).next().cloned();
-    role.unwrap_or_else(|| unknown_role(region))
-}
-
-/// Allows to take on the roles of a source; `None` where it takes on none.
-pub fn assume_statement(source: &SourceConfig) -> Option<Value> {
-    let roles = source.access.roles.as_ref()?;
-    Some(json!({ "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": roles.arns }))
+/// Allows to take on a role.
+pub fn assume_statement(arn: &str) -> Value {
+    json!({ "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": arn })
 }
 
 fn unknown_role(region: &str) -> String {

@@ -109,10 +109,17 @@ fn missing(advice: &Advice, source: &SourceConfig, error: &BucketError) -> Optio
     match (advice.code, error.operation) {
         ("AccessDenied", "GET") => Some(policy::get_statement(&error.bucket, region, &source.pattern)),
         ("AccessDenied", _) => Some(policy::list_statement(&error.bucket, region, &source.pattern)),
-        (before::ROLE_REFUSED, _) => policy::assume_statement(source),
+        (before::ROLE_REFUSED, _) => refused_role(source, &error.message).map(policy::assume_statement),
         ("KMS.AccessDenied", _) => Some(policy::decrypt_statement(key_arn(&error.message), region)),
         _ => None,
     }
+}
+
+/// The role that an identity may not take on. With a token it is the role's trust policy that
+/// decides, and no statement is missing.
+fn refused_role<'a>(source: &'a SourceConfig, message: &str) -> Option<&'a str> {
+    let arns = source.access.roles.iter().flat_map(|roles| &roles.arns);
+    arns.map(String::as_str).find(|arn| message.contains(&format!("AssumeRole of {arn}:")))
 }
 
 /// The key that S3 names in its refusal.

@@ -29,9 +29,10 @@ pub struct InitArgs {
 
     /// Print the least policies that the configuration (-c) needs, as JSON
     ///
-    /// `identity_policy` is for the identity that s3sweep runs as; `bucket_policies` and
-    /// `kms_key_policies` are for buckets of another account, such as Control Tower's log archive.
-    /// What a configuration does not tell stands as CHANGE_ME.
+    /// `identity_policies` has one policy for each identity: the one that s3sweep runs as, and each
+    /// role by its ARN; `bucket_policies` and `kms_key_policies` are by bucket, for those of another
+    /// account such as Control Tower's log archive. What a configuration does not tell stands as
+    /// CHANGE_ME.
     #[arg(long, conflicts_with = "path")]
     pub policy: bool,
 }

@@ -46,9 +46,8 @@ async fn what_sts_refuses_is_explained() {
         assert_eq!(line["code"], code, "{line}");
         assert!(line["detail"].as_str().unwrap().contains(&format!("AssumeRole of {LOGS}")), "{line}");
         assert!(line["next"].as_str().unwrap().contains(next), "{line}");
-        let statement = (code == "STS.AccessDenied").then(
-            || serde_json::json!({ "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": [LOGS] }),
-        );
+        let statement = (code == "STS.AccessDenied")
+            .then(|| serde_json::json!({ "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": LOGS }));
         assert_eq!(line.get("statement"), statement.as_ref(), "{line}");
     }
 }

@@ -10,7 +10,8 @@ fn policies_are_the_least_that_works() {
     let path = configuration(folder.path(), source);
     let output = s3sweep().args(["init", "--policy", "-c", &path]).output().unwrap();
     let policies = json(&output);
-    let statements = policies["identity_policy"]["Statement"].as_array().unwrap();
+    let own = &policies["identity_policies"]["the machine's own"];
+    let statements = own["Statement"].as_array().unwrap();
     let actions: Vec<_> = statements.iter().map(|statement| statement["Action"].as_str().unwrap()).collect();
     assert_eq!(actions, ["s3:ListBucket", "s3:GetObject", "kms:Decrypt"]);
     assert_eq!(statements[0]["Condition"]["StringLike"]["s3:prefix"], "o-*");
@@ -24,9 +25,67 @@ fn policies_are_the_least_that_works() {
     }
     let key = &policies["kms_key_policies"]["aws-controltower-logs"]["Statement"][0];
     assert_eq!((key["Action"].as_str(), key["Resource"].as_str()), (Some("kms:Decrypt"), Some("*")));
-    for document in [&policies["identity_policy"], shared] {
+    for document in [own, shared] {
         assert_eq!(document["Version"], "2012-10-17");
     }
+}
+
+/// The action and the last part of the resource of each statement.
+fn allowed(document: &Value) -> Vec<String> {
+    let statements = document["Statement"].as_array().unwrap().iter();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    statements
+        .map(|one| format!("{} {}", text(&one["Action"]), text(&one["Resource"]).rsplit(':').next().unwrap()))
+        .collect()
+}
+
+#[test]
+fn each_identity_is_allowed_what_it_does_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let role = |name: &str| format!("arn:aws:iam::111122223333:role/{name}");
+    let source = |name: &str, credentials: &str| {
+        format!(
+            "[[source]]\nname = \"{name}\"\nlog_type = \"jsonl\"\nbucket = \"acme\"\nregion = \"eu-west-1\"\n\
+             prefix = \"{name}/\"\ntimestamp_field = \"t\"\ncredentials = {{ {credentials} }}\n"
+        )
+    };
+    let text = [
+        "state_dir = \"state\"\nsink = { path = \"out\" }\n".to_owned(),
+        source(
+            "one",
+            &format!("profile = \"audit\", role_arn = [\"{}\", \"{}\"]", role("hop"), role("logs")),
+        ),
+        source(
+            "two",
+            &format!("profile = \"audit\", role_arn = [\"{}\", \"{}\"]", role("hop"), role("logs")),
+        ),
+        source("three", "access_key_id = \"AKIDEXAMPLE\", secret_access_key = \"hush\""),
+        source("four", &format!("web_identity_token_file = \"/run/token\", role_arn = \"{}\"", role("web"))),
+    ];
+    let path = folder.path().join("s3sweep.toml");
+    std::fs::write(&path, text.concat()).unwrap();
+    let output = s3sweep().args(["init", "--policy", "-c", path.to_str().unwrap()]).output().unwrap();
+    let policies = json(&output);
+    let identities = policies["identity_policies"].as_object().unwrap();
+    let of = |name: &str| allowed(&identities[name]);
+    assert_eq!(of("profile audit"), ["sts:AssumeRole role/hop"]);
+    assert_eq!(of(&role("hop")), ["sts:AssumeRole role/logs"]);
+    let read = |name: &str| format!("s3:GetObject acme/{name}*");
+    let (list, decrypt) = ("s3:ListBucket acme", "kms:Decrypt key/CHANGE_ME");
+    assert_eq!(of(&role("logs")), [list, list, &read("one"), &read("two"), decrypt]);
+    assert_eq!(of("access key AKIDEXAMPLE"), [list, &read("three"), decrypt]);
+    assert_eq!(of(&role("web")), [list, &read("four"), decrypt]);
+    assert_eq!(identities.len(), 5, "a token is of nobody: {identities:?}");
+
+    // the bucket lets in those who read it, each to what it reads
+    let shared = policies["bucket_policies"]["acme"]["Statement"].as_array().unwrap();
+    let readers = |name: &str| -> Vec<&str> {
+        let reads = |one: &&Value| one["Resource"].as_str().unwrap().contains(&format!("/{name}"));
+        shared.iter().filter(reads).map(|one| one["Principal"]["AWS"].as_str().unwrap()).collect()
+    };
+    assert_eq!((readers("one"), readers("four")), (vec![&*role("logs")], vec![&*role("web")]));
+    let key = policies["kms_key_policies"]["acme"]["Statement"].as_array().unwrap();
+    assert_eq!(key.len(), 3, "{key:?}");
 }
 
 #[test]
