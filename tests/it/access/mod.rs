@@ -11,6 +11,7 @@ mod profiles;
 mod refusals;
 mod requests;
 mod secrets;
+mod settings;
 mod site;
 mod stub;
 
