@@ -136,6 +136,12 @@ impl<'a> Record<'a> {
         (span.start < span.end).then_some(span)
     }
 
+    /// Where the fields of a JSON record lie, indexed by [`Field`]; none for a row of text.
+    #[inline]
+    pub fn spans(&self) -> &'a [Span] {
+        if self.columns.is_none() { self.spans } else { &[] }
+    }
+
     /// The columns of the object, `None` for a JSON record: its values are plain text exactly
     /// when there are columns.
     pub fn columns(&self) -> Option<&'a Columns> {
@@ -152,6 +158,11 @@ impl<'a> Record<'a> {
             .zip(self.spans)
             .filter(|(_, span)| span.start < span.end)
             .filter_map(move |(column, span)| Some((column, record.value(*span)?)))
+    }
+
+    /// The bytes at a place within [`Record::raw`], none where it has none.
+    pub fn bytes(&self, span: Span) -> &'a [u8] {
+        self.value(span).unwrap_or_default()
     }
 
     fn value(&self, span: Span) -> Option<&'a [u8]> {

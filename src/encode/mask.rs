@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 
-use memchr::memmem;
+use memchr::{memchr2, memmem};
 
-use crate::record::{Record, json, waf::field, walk};
+use crate::record::walk::{self, Header};
+use crate::record::{Record, Span, json, waf::field};
 
 /// What stands in place of a value: the word that AWS WAF itself writes for redacted fields.
 const REDACTED: &[u8] = b"\"REDACTED\"";
@@ -13,25 +14,68 @@ const REDACTED: &[u8] = b"\"REDACTED\"";
 #[derive(Clone, Debug, Default)]
 pub struct HeaderMask {
     names: Vec<String>,
+    /// A bit for each length that a name of them has; the last one for all longer ones too.
+    lengths: u64,
 }
 
 impl HeaderMask {
     /// Hides the values of these headers; upper and lower case are the same.
     pub fn new(names: &[String]) -> Self {
-        HeaderMask { names: names.to_vec() }
+        let lengths = names.iter().fold(0, |lengths, name| lengths | length_bit(name.len()));
+        HeaderMask { names: names.to_vec(), lengths }
     }
 
     /// Appends a WAF record in one line, byte for byte but for line breaks and hidden values.
     pub fn push_one_line(&self, record: &Record<'_>, out: &mut Vec<u8>) {
-        let mut hidden = Vec::new();
-        walk::each_object(record.get(field::HEADERS).unwrap_or_default(), ["name", "value"], |header| {
-            if let [Some(name), Some(value)] = header
-                && self.hides(json::string_body(name).unwrap_or_default())
-            {
-                hidden.push(value);
+        self.judge(record, |_, _| {}).push_one_line(record.raw(), out);
+    }
+
+    /// What is hidden of a WAF record. Calls `shown` with the name, still escaped, and the place of
+    /// the value of each header that is not.
+    #[inline(always)]
+    pub(super) fn judge<'r>(&self, record: &Record<'r>, mut shown: impl FnMut(&'r [u8], Span)) -> Hidden {
+        let mut hidden = Hidden::default();
+        let raw = record.raw();
+        let list = record.span(field::HEADERS).unwrap_or_default();
+        walk::each_header(raw, list, |header| {
+            let (name, value) = match header {
+                Header::Plain { name, value } => {
+                    let name = bytes(raw, name);
+                    if self.hides_unescaped(name) {
+                        return hidden.push(value);
+                    }
+                    (name, value)
+                }
+                Header::Other(object) => match self.judge_other(raw, object, &mut hidden) {
+                    Some(header) => header,
+                    None => return,
+                },
+            };
+            shown(name, value);
+        });
+        hidden
+    }
+
+    /// Hides all values of a header one of whose names is hidden; of any other returns the last
+    /// name and the last value, as readers of JSON take them.
+    #[cold]
+    fn judge_other<'r>(&self, raw: &'r [u8], object: Span, hidden: &mut Hidden) -> Option<(&'r [u8], Span)> {
+        let header = bytes(raw, object);
+        let (mut is_hidden, mut last_name, mut values) = (false, None, Vec::new());
+        walk::each_member(header, |name, value| {
+            if walk::is_name(name, "name") {
+                last_name = json::string_body(value);
+                is_hidden |= last_name.is_some_and(|name| self.hides(name));
+            } else if walk::is_name(name, "value") {
+                let start = object.start + (value.as_ptr() as usize - header.as_ptr() as usize) as u32;
+                values.push(Span { start, end: start + value.len() as u32 });
             }
         });
-        push_hiding(&hidden, record, out);
+        if is_hidden {
+            values.into_iter().for_each(|value| hidden.push(value));
+            return None;
+        }
+        last_name.zip(values.pop())
     }
 
     /// What may be shown of bytes that should be a WAF record and are none. In them nobody can
@@ -70,29 +114,72 @@ impl HeaderMask {
         ends
     }
 
-    /// Whether the value of a header is hidden, by its still escaped name.
-    pub(super) fn hides(&self, name: &[u8]) -> bool {
-        // nearly all names are plain: there is nothing to unescape and to trim
-        if name.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'\\') {
-            return self.names.iter().any(|hidden| hidden.as_bytes().eq_ignore_ascii_case(name));
+    /// Whether the value of a header is hidden, by its name, in which nothing is escaped.
+    #[inline(always)]
+    fn hides_unescaped(&self, name: &[u8]) -> bool {
+        match name {
+            // nearly all names: there is nothing to trim
+            [b'!'..=b'~', .., b'!'..=b'~'] => {
+                self.lengths & length_bit(name.len()) != 0
+                    && self.names.iter().any(|hidden| hidden.as_bytes().eq_ignore_ascii_case(name))
+            }
+            _ => self.hides(name),
         }
+    }
+
+    /// Whether the value of a header is hidden, by its still escaped name.
+    #[cold]
+    fn hides(&self, name: &[u8]) -> bool {
         let name = json::unescape(name);
         self.names.iter().any(|hidden| hidden.eq_ignore_ascii_case(name.trim()))
     }
 }
 
-/// Appends a record in one line, byte for byte but for line breaks and these of its values, which
-/// are in their order.
-pub(super) fn push_hiding(hidden: &[&[u8]], record: &Record<'_>, out: &mut Vec<u8>) {
-    let raw = record.raw();
-    let mut copied = 0;
-    for value in hidden {
-        let start = value.as_ptr() as usize - raw.as_ptr() as usize;
-        json::push_one_line(out, &raw[copied..start]);
-        out.extend_from_slice(REDACTED);
-        copied = start + value.len();
+fn length_bit(length: usize) -> u64 {
+    1 << length.min(63)
+}
+
+fn bytes(raw: &[u8], span: Span) -> &[u8] {
+    &raw[span.start as usize..span.end as usize]
+}
+
+/// The values of a record that are hidden, in their order.
+#[derive(Debug, Default)]
+pub(super) struct Hidden {
+    /// The first ones; hardly a request has more secrets.
+    few: [Span; FEW],
+    count: usize,
+    more: Vec<Span>,
+}
+
+const FEW: usize = 6;
+
+impl Hidden {
+    fn push(&mut self, value: Span) {
+        match self.few.get_mut(self.count) {
+            Some(place) => {
+                *place = value;
+                self.count += 1;
+            }
+            None => self.more.push(value),
+        }
     }
-    json::push_one_line(out, &raw[copied..]);
+
+    /// Appends the bytes of the record in one line, as they are but for line breaks and these
+    /// values.
+    pub(super) fn push_one_line(&self, raw: &[u8], out: &mut Vec<u8>) {
+        let push = match memchr2(b'\n', b'\r', raw) {
+            Some(_) => json::push_one_line,
+            None => Vec::extend_from_slice,
+        };
+        let mut copied = 0;
+        for value in self.few[..self.count].iter().chain(&self.more) {
+            push(out, &raw[copied..value.start as usize]);
+            out.extend_from_slice(REDACTED);
+            copied = value.end as usize;
+        }
+        push(out, &raw[copied..]);
+    }
 }
 
 /// The member of a header that has its value.

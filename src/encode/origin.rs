@@ -99,38 +99,48 @@ impl IdHash {
     }
 
     /// Takes in one more part.
+    #[inline(always)]
     pub(super) fn with(self, part: &[u8]) -> Self {
         let (words, rest) = part.as_chunks::<8>();
         let hash = words.iter().fold(self, |hash, word| hash.step(u64::from_le_bytes(*word)));
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
+        let last = match (part.last_chunk(), rest.len()) {
+            (_, 0) => 0,
+            // the end of the part but for the bytes that are taken in already
+            (Some(end), left) => u64::from_le_bytes(*end) >> (64 - 8 * left),
+            (None, _) => rest.iter().rev().fold(0, |last, byte| last << 8 | u64::from(*byte)),
+        };
         // With the length, no two parts end in the same steps.
-        hash.step(u64::from_le_bytes(last)).step(part.len() as u64)
+        hash.step(last).step(part.len() as u64)
+    }
+
+    /// 32 hexadecimal digits that stand for all parts, in four pieces.
+    #[inline(always)]
+    pub(super) fn pieces(self) -> [[u8; 8]; 4] {
+        // A product moves upwards what tells parts apart: the upper half is mixed into the lower.
+        let hash = (self.0 ^ self.0 >> 64).wrapping_mul(Self::PRIME);
+        [96, 64, 32, 0].map(|shift| hex((hash >> shift) as u32))
     }
 
     /// 32 hexadecimal digits that stand for all parts.
     pub(super) fn digits(self) -> [u8; 32] {
-        // A product moves upwards what tells parts apart: the upper half is mixed into the lower.
-        let hash = (self.0 ^ self.0 >> 64).wrapping_mul(Self::PRIME);
         let mut digits = [0; 32];
-        for (pair, byte) in digits.as_chunks_mut().0.iter_mut().zip(hash.to_be_bytes()) {
-            *pair = HEX[usize::from(byte)];
-        }
+        digits.as_chunks_mut().0.copy_from_slice(&self.pieces());
         digits
     }
 }
 
-/// The two digits of each byte.
-const HEX: [[u8; 2]; 256] = {
-    let mut pairs = [[0; 2]; 256];
-    let mut byte = 0;
-    while byte < pairs.len() {
-        let digits = b"0123456789abcdef";
-        pairs[byte] = [digits[byte >> 4], digits[byte & 15]];
-        byte += 1;
-    }
-    pairs
-};
+/// The digits of a number, all eight worked out at once.
+#[inline(always)]
+fn hex(number: u32) -> [u8; 8] {
+    let each = |byte: u8| u64::from_le_bytes([byte; 8]);
+    // a digit in each byte, the first one highest
+    let mut digits = u64::from(number);
+    digits = (digits | digits << 16) & 0x0000_ffff_0000_ffff;
+    digits = (digits | digits << 8) & 0x00ff_00ff_00ff_00ff;
+    digits = (digits | digits << 4) & each(0x0f);
+    let letters = (digits + each(6)) >> 4 & each(1);
+    (digits + each(b'0') + letters * u64::from(b'a' - b'0' - 10)).to_be_bytes()
+}
 
 #[cfg(test)]
 mod tests {
@@ -150,6 +160,31 @@ mod tests {
             ("the same letters", id("bk", "", "e", 0)),
         ] {
             assert_ne!(own, other, "{name}");
+        }
+    }
+
+    /// Word by word, as receivers know the ids.
+    fn by_the_book(part: &[u8]) -> String {
+        let mut words = part.to_vec();
+        words.resize(part.len() / 8 * 8 + 8, 0);
+        words.extend_from_slice(&(part.len() as u64).to_le_bytes());
+        let step = |hash: u128, word: &[u8; 8]| {
+            (hash ^ u128::from(u64::from_le_bytes(*word))).wrapping_mul(IdHash::PRIME)
+        };
+        let hash = words.as_chunks().0.iter().fold(IdHash::new().0, step);
+        format!("{:032x}", (hash ^ hash >> 64).wrapping_mul(IdHash::PRIME))
+    }
+
+    #[test]
+    fn ids_stay_as_they_are() {
+        let text = "arn:aws:wafv2:eu-west-1:111122223333:ü";
+        for length in 0..text.len() {
+            let part = &text.as_bytes()[..length];
+            let id = IdHash::new().with(part).digits();
+            assert_eq!(String::from_utf8_lossy(&id), by_the_book(part), "{length}");
+        }
+        for number in [0, 1, 0x0123_4567, 0x89ab_cdef, 0xffff_ffff, 0xa000_000a] {
+            assert_eq!(hex(number), *format!("{number:08x}").as_bytes());
         }
     }
 

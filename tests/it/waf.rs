@@ -12,7 +12,7 @@ use s3sweep::decode::json_lines::{JsonLinesDecoder, NO_FIELDS, WAF_FIELDS};
 use s3sweep::decode::testing::{Item, for_each_record, split_all, split_in_chunks};
 use s3sweep::encode::interflow::{InterflowSettings, encoder};
 use s3sweep::encode::mask::HeaderMask;
-use s3sweep::encode::{ENCODINGS, EncodeSettings, Origin};
+use s3sweep::encode::{ENCODINGS, EncodeSettings, Encoding, Origin};
 use s3sweep::record::LogType;
 use s3sweep::record::waf::{PATHS, SECRET_HEADERS};
 
@@ -36,6 +36,16 @@ fn encode(log_type: LogType, object: &[u8]) -> Vec<Value> {
     })
     .expect("the object is sound");
     lines
+}
+
+/// The line of one record.
+fn line(encoding: &Encoding, settings: &EncodeSettings, record: &str) -> String {
+    let encoder = encoding.encoder(LogType::Waf, settings).expect("mapped");
+    let mut line = Vec::new();
+    let mut decoder = JsonLinesDecoder::new(&WAF_FIELDS, MAX_RECORD);
+    for_each_record(&mut decoder, record.as_bytes(), |record| encoder.encode(record, &ORIGIN, &mut line))
+        .expect("a record");
+    String::from_utf8(line).expect("UTF-8")
 }
 
 /// The raw line of one record.
@@ -76,6 +86,30 @@ fn headers() -> impl Strategy<Value = Value> {
         if has_value { json!({"name": name, "value": value}) } else { json!({"name": name}) }
     });
     vec(prop_oneof![9 => header, 1 => values(PATHS)], 0..6).prop_map(Value::from)
+}
+
+/// A header of any members in any order, twins among them, as JSON; and whether one of its names is
+/// secret. Values tell of a secret exactly when it is.
+fn twin_header() -> impl Strategy<Value = (String, bool)> {
+    let names: &'static [&'static str] = &[
+        r#""name":"Cookie""#,
+        r#""n\u0061me":" c\u006fokie""#,
+        r#""name":"Host""#,
+        r#""name":"user-agent""#,
+        r#""name":7"#,
+    ];
+    let values: &'static [&'static str] = &[
+        r#""value":"S""#,
+        r#""v\u0061lue":"S\"}]""#,
+        r#""value":["S",{"value":"S"}]"#,
+        r#""x":{"value":1}"#,
+    ];
+    let member = prop_oneof![proptest::sample::select(names), proptest::sample::select(values)];
+    (vec(member, 0..6), any::<bool>()).prop_map(|(members, blanks)| {
+        let is_secret = members.iter().any(|member| member.to_lowercase().contains("okie"));
+        let header = format!("{{{}}}", members.join(if blanks { " ,\n" } else { "," }));
+        (header.replace('S', if is_secret { "s3cret" } else { "shown" }), is_secret)
+    })
 }
 
 /// A record with a secret in a header, and where in it the secret stands.
@@ -136,6 +170,21 @@ proptest! {
             let lines = encode(LogType::Jsonl, write(&record, style).as_bytes());
             prop_assert_eq!(lines.len(), 1);
             prop_assert_eq!(&lines[0]["aws"], &record);
+        }
+    }
+
+    #[test]
+    fn no_twin_of_a_secret_is_shown(headers in vec(twin_header(), 0..12)) {
+        let list: Vec<&str> = headers.iter().map(|(header, _)| header.as_str()).collect();
+        let record = format!(r#"{{"httpRequest":{{"headers":[{}],"uri":"/a"}},"z":1}}"#, list.join(","));
+        for encoding in ENCODINGS {
+            let line = line(encoding, &EncodeSettings::default(), &record);
+            prop_assert!(!line.contains("s3cret"), "{:?}: {}", encoding, line);
+            if encoding.word != "cef" {
+                for shown in headers.iter().filter(|(_, is_secret)| !is_secret) {
+                    prop_assert!(line.contains(&shown.0.replace('\n', " ")), "{:?}: {}", encoding, line);
+                }
+            }
         }
     }
 
@@ -265,12 +314,7 @@ fn a_hidden_header_has_no_field_of_its_own() {
         ..Default::default()
     };
     for encoding in ENCODINGS {
-        let encoder = encoding.encoder(LogType::Waf, &settings).expect("mapped");
-        let mut line = Vec::new();
-        let mut decoder = JsonLinesDecoder::new(&WAF_FIELDS, MAX_RECORD);
-        for_each_record(&mut decoder, record.as_bytes(), |record| encoder.encode(record, &ORIGIN, &mut line))
-            .expect("a record");
-        let line = String::from_utf8(line).expect("UTF-8");
+        let line = line(encoding, &settings, record);
         assert!(!line.contains("s3cret") && line.contains("/a"), "{encoding:?}: {line}");
     }
 }

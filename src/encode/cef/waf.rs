@@ -4,7 +4,7 @@
 
 use super::text::push_said;
 use super::{Context, Form, Header, Mapping, Row};
-use crate::encode::interflow::waf::{RequestHeaders, record_id, url_parts};
+use crate::encode::interflow::waf::{RequestHeaders, record_id};
 use crate::encode::text;
 use crate::record::waf::field;
 use crate::record::{Field, Record, json, walk};
@@ -101,28 +101,41 @@ fn push(body: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(json::unescape(body).as_bytes());
 }
 
-fn host<'a>(record: &Record<'a>, context: &Context<'_>) -> Option<&'a [u8]> {
-    text(record, field::HOST).or_else(|| RequestHeaders::of(record, context.mask).host)
+fn host<'a>(record: &Record<'a>, context: &Context<'_>) -> &'a [u8] {
+    let of_header = || record.bytes(RequestHeaders::of(record, context.mask).host);
+    text(record, field::HOST).unwrap_or_else(of_header)
 }
 
+/// As in Interflow: without scheme and host in records that do not tell the scheme.
 fn push_url(record: &Record<'_>, context: &Context<'_>, out: &mut Vec<u8>) {
-    let parts = url_parts(record, host(record, context)).unwrap_or_default();
-    parts.iter().for_each(|part| push(part, out));
+    let Some(path) = text(record, field::URI) else { return };
+    if let (Some(scheme), host @ [_, ..]) = (text(record, field::SCHEME), host(record, context)) {
+        push(scheme, out);
+        out.extend_from_slice(b"://");
+        push(host, out);
+    }
+    push(path, out);
+    for (mark, part) in [(b'?', field::ARGS), (b'#', field::FRAGMENT)] {
+        if let Some(part) = text(record, part) {
+            out.push(mark);
+            push(part, out);
+        }
+    }
 }
 
 fn push_host(record: &Record<'_>, context: &Context<'_>, out: &mut Vec<u8>) {
-    push(host(record, context).unwrap_or_default(), out);
+    push(host(record, context), out);
 }
 
 fn push_client(record: &Record<'_>, context: &Context<'_>, out: &mut Vec<u8>) {
-    push(RequestHeaders::of(record, context.mask).user_agent.unwrap_or_default(), out);
+    push(record.bytes(RequestHeaders::of(record, context.mask).user_agent), out);
 }
 
 /// The names of the labels, with commas between them.
 fn push_labels(record: &Record<'_>, _: &Context<'_>, out: &mut Vec<u8>) {
     let start = out.len();
-    walk::each_object(record.get(field::LABELS).unwrap_or_default(), ["name"], |[name]| {
-        if let Some(name) = name.and_then(json::filled_string) {
+    walk::each_name(record.raw(), record.span(field::LABELS).unwrap_or_default(), |name| {
+        if let Some(name) = json::filled_string(name) {
             if out.len() > start {
                 out.push(b',');
             }

@@ -1,5 +1,7 @@
 //! Appends members to a line, without a tree and without copies in between.
 
+use crate::record::{Field, Span, walk};
+
 /// Appends a whole number.
 pub(in crate::encode) fn push_number(out: &mut Vec<u8>, number: i64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
@@ -70,6 +72,85 @@ pub(super) fn push_nested(out: &mut Vec<u8>, member: &'static str, push_members:
     out.push(b'}');
 }
 
+/// A line on its way, most of whose texts are pieces of one record.
+pub(super) struct Line<'o, 'r> {
+    /// The bytes of the record.
+    pub raw: &'r [u8],
+    /// Where its fields lie.
+    pub spans: &'r [Span],
+    /// Where the line is written to.
+    pub out: &'o mut Vec<u8>,
+}
+
+impl<'r> Line<'_, 'r> {
+    /// The piece of the record that is the text of a field, still escaped; empty where the field
+    /// says nothing or is none.
+    #[inline(always)]
+    pub fn text(&self, field: Field) -> Span {
+        match self.spans.get(usize::from(field.0)) {
+            Some(span) => walk::filled_body(self.raw, *span),
+            None => Span::default(),
+        }
+    }
+
+    /// The bytes of a piece.
+    #[inline(always)]
+    pub fn bytes(&self, piece: Span) -> &'r [u8] {
+        self.raw.get(piece.start as usize..piece.end as usize).unwrap_or_default()
+    }
+
+    /// Appends bytes that are known beforehand.
+    #[inline(always)]
+    pub fn push<const N: usize>(&mut self, bytes: &[u8; N]) {
+        self.out.extend_from_slice(bytes);
+    }
+
+    /// Appends a piece of the record. Most are short: a copy of 32 bytes that is cut back costs
+    /// less than one of any length.
+    #[inline(always)]
+    pub fn push_piece(&mut self, piece: Span) {
+        let length = (piece.end - piece.start) as usize;
+        match self.raw.get(piece.start as usize..).and_then(<[u8]>::first_chunk::<32>) {
+            Some(chunk) if length <= chunk.len() => {
+                let end = self.out.len() + length;
+                self.out.extend_from_slice(chunk);
+                self.out.truncate(end);
+            }
+            _ => self.out.extend_from_slice(self.bytes(piece)),
+        }
+    }
+
+    /// Appends a piece between what is before and after it; nothing for an empty one.
+    #[inline(always)]
+    pub fn push_text<const B: usize, const A: usize>(
+        &mut self,
+        before: &[u8; B],
+        piece: Span,
+        after: &[u8; A],
+    ) {
+        if piece.start < piece.end {
+            self.push(before);
+            self.push_piece(piece);
+            self.push(after);
+        }
+    }
+
+    /// Like [`push_nested`].
+    #[inline(always)]
+    pub fn push_nested<const N: usize>(&mut self, member: &[u8; N], push_members: impl FnOnce(&mut Self)) {
+        let before = self.out.len();
+        self.push(member);
+        let open = self.out.len();
+        push_members(self);
+        if self.out.len() == open {
+            self.out.truncate(before);
+            return;
+        }
+        self.out[open] = b'{';
+        self.out.push(b'}');
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,5 +186,27 @@ mod tests {
             String::from_utf8(out).unwrap(),
             r#","a":"x\n","c":{"e":"y","f":"z"},"l":{"m":{"n":"1"}}"#
         );
+    }
+
+    #[test]
+    fn pieces_of_a_record() {
+        let long = "x".repeat(33);
+        for behind in ["", &" ".repeat(40)] {
+            let raw = format!(r#"{{"a":"short","b":"{long}","c":"-","d":7}}{behind}"#);
+            let span = |value: &str| {
+                let start = raw.find(value).unwrap();
+                Span { start: start as u32, end: (start + value.len()) as u32 }
+            };
+            let spans = [span("\"short\""), span(&format!("\"{long}\"")), span("\"-\""), span("7")];
+            let mut out = b"before".to_vec();
+            let mut line = Line { raw: raw.as_bytes(), spans: &spans, out: &mut out };
+            for field in (0..5).map(Field) {
+                line.push_text(b"<", line.text(field), b">");
+            }
+            line.push_nested(b",\"e\":", |line| line.push_nested(b",\"f\":", |_| {}));
+            line.push_nested(b",\"e\":", |line| line.push_text(b",\"f\":\"", line.text(Field(0)), b"\""));
+            let want = format!(r#"before<short><{long}>,"e":{{"f":"short"}}"#);
+            assert_eq!(String::from_utf8(out).unwrap(), want);
+        }
     }
 }

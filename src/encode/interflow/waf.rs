@@ -4,13 +4,15 @@
 //! request headers, which are hidden. The normalised fields beside it are copies of its values,
 //! still escaped.
 
-use super::line::{member, push_name, push_nested, push_object, push_text, text_member};
-use super::{Content, Header, InterflowSettings, SettingsError, push_srcip};
-use crate::encode::mask::{HeaderMask, push_hiding};
+use memchr::memchr_iter;
+
+use super::line::Line;
+use super::{Content, Header, InterflowSettings, SettingsError, address};
+use crate::encode::mask::{HeaderMask, Hidden};
 use crate::encode::origin::IdHash;
 use crate::encode::text;
 use crate::encode::{Encoder, Origin};
-use crate::record::{Record, json, time, waf::field, walk};
+use crate::record::{Record, Span, json, time, waf::field, walk};
 
 /// Every member that a line may have beside the vendor object.
 pub(super) const MEMBERS: &[&str] = &[
@@ -68,170 +70,214 @@ impl WafEncoder {
 impl Encoder for WafEncoder {
     fn encode(&self, record: &Record<'_>, origin: &Origin, out: &mut Vec<u8>) {
         let headers = RequestHeaders::of(record, &self.mask);
-        let time = record.get(field::TIMESTAMP).and_then(time::any_epoch_millis);
-        self.header.begin(time, origin, out);
-        push_client(record, out);
-        push_verdict(record, out);
-        push_ids(record, origin, out);
-        push_request(record, &headers, out);
-        push_web_acl(record, out);
-        push_labels(record, out);
-        self.header.push_place(origin, out);
-        push_hiding(&headers.hidden, record, out);
-        out.extend_from_slice(b"}\n");
+        match record.get(field::TIMESTAMP) {
+            Some(millis) if is_recent_millis(millis) => self.header.begin_at([millis, b""], origin, out),
+            time => self.header.begin(time.and_then(time::any_epoch_millis), origin, out),
+        }
+        let mut line = Line { raw: record.raw(), spans: record.spans(), out };
+        push_client(&mut line);
+        push_verdict(&mut line);
+        push_ids(record, origin, &mut line);
+        push_request(&headers, &mut line);
+        push_web_acl(&mut line);
+        push_labels(record, line.out);
+        self.header.push_place(origin, line.out);
+        headers.hidden.push_one_line(line.raw, line.out);
+        line.push(b"}\n");
     }
+}
+
+/// Whether a raw value is a time as AWS writes it in digits: milliseconds between the years 2001
+/// and 2286, which need not be read to be written.
+#[inline(always)]
+fn is_recent_millis(raw: &[u8]) -> bool {
+    const DIGITS: usize = 13;
+    raw.len() == DIGITS && raw[0] != b'0' && raw.iter().fold(true, |all, byte| all & byte.is_ascii_digit())
 }
 
 /// The headers that have a field of their own and are not hidden, still escaped; of several the
-/// first.
-#[derive(Default)]
-pub(in crate::encode) struct RequestHeaders<'a> {
-    pub host: Option<&'a [u8]>,
-    pub user_agent: Option<&'a [u8]>,
-    referer: Option<&'a [u8]>,
-    /// The values that are hidden, raw, in their order.
-    hidden: Vec<&'a [u8]>,
+/// first. Empty where there is none.
+pub(in crate::encode) struct RequestHeaders {
+    pub host: Span,
+    pub user_agent: Span,
+    referer: Span,
+    hidden: Hidden,
 }
 
-impl<'a> RequestHeaders<'a> {
-    pub(in crate::encode) fn of(record: &Record<'a>, mask: &HeaderMask) -> Self {
-        let mut headers = RequestHeaders::default();
-        let list = record.get(field::HEADERS).unwrap_or_default();
-        walk::each_object(list, ["name", "value"], |[name, value]| {
-            let (Some(name), Some(value)) = (name.and_then(json::string_body), value) else { return };
-            if mask.hides(name) {
-                headers.hidden.push(value);
-                return;
-            }
+impl RequestHeaders {
+    #[inline(always)]
+    pub(in crate::encode) fn of(record: &Record<'_>, mask: &HeaderMask) -> Self {
+        let [mut host, mut user_agent, mut referer] = [Span::default(); 3];
+        let hidden = mask.judge(record, |name, value| {
             let place = match name.len() {
-                4 if name.eq_ignore_ascii_case(b"host") => &mut headers.host,
-                10 if name.eq_ignore_ascii_case(b"user-agent") => &mut headers.user_agent,
-                7 if name.eq_ignore_ascii_case(b"referer") => &mut headers.referer,
+                4 if is_name(name, b"host") => &mut host,
+                10 if is_name(name, b"user-agent") => &mut user_agent,
+                7 if is_name(name, b"referer") => &mut referer,
                 _ => return,
             };
-            *place = place.or_else(|| json::filled_string(value));
+            if *place == Span::default() {
+                *place = walk::filled_body(record.raw(), value);
+            }
         });
-        headers
+        RequestHeaders { host, user_agent, referer, hidden }
     }
 }
 
-fn push_client(record: &Record<'_>, out: &mut Vec<u8>) {
-    if let Some(client) = text(record, field::CLIENT_IP) {
-        push_srcip(client, out);
+/// Whether a header's name is `lower`, but for case. What the bit of case makes of other bytes is
+/// no matter: a hyphen comes from a control character too, and no name has one.
+#[inline(always)]
+fn is_name<const N: usize>(name: &[u8], lower: &[u8; N]) -> bool {
+    name.first_chunk().is_some_and(|name: &[u8; N]| name.map(|byte| byte | 0x20) == *lower)
+}
+
+fn push_client(line: &mut Line<'_, '_>) {
+    let client = line.text(field::CLIENT_IP);
+    if let Some(ip) = address::parse(line.bytes(client)) {
+        line.push(b",\"srcip\":\"");
+        line.push_piece(client);
+        match (address::is_private(ip), ip.is_ipv4()) {
+            (true, true) => line.push(b"\",\"srcip_type\":\"private\",\"srcip_version\":4"),
+            (true, false) => line.push(b"\",\"srcip_type\":\"private\",\"srcip_version\":6"),
+            (false, true) => line.push(b"\",\"srcip_type\":\"public\",\"srcip_version\":4"),
+            (false, false) => line.push(b"\",\"srcip_type\":\"public\",\"srcip_version\":6"),
+        }
     }
-    if let Some(country) = text(record, field::COUNTRY) {
-        push_object(out, member!("srcip_geo"), [(text_member!("countryCode"), Some(country))]);
-        push_text(out, text_member!("srcip_geo_source"), Some(b"aws_waf"));
-    }
+    line.push_text(
+        b",\"srcip_geo\":{\"countryCode\":\"",
+        line.text(field::COUNTRY),
+        b"\"},\"srcip_geo_source\":\"aws_waf\"",
+    );
 }
 
 /// What was done with the request, and by which rule.
-fn push_verdict(record: &Record<'_>, out: &mut Vec<u8>) {
-    let action = text(record, field::ACTION).map(lower_case);
-    push_text(out, text_member!("action"), action);
-    push_object(out, member!("event"), [(text_member!("action"), action)]);
-    let rule = text(record, field::TERMINATING_RULE_ID);
-    push_text(out, text_member!("event_name"), rule);
-    push_object(out, member!("rule"), [(text_member!("name"), rule)]);
-}
-
-/// The known actions in lower case, as Interflow writes them; others as they are.
-fn lower_case(action: &[u8]) -> &[u8] {
-    match action {
-        b"ALLOW" => b"allow",
-        b"BLOCK" => b"block",
-        b"COUNT" => b"count",
-        b"CAPTCHA" => b"captcha",
-        b"CHALLENGE" => b"challenge",
-        other => other,
+fn push_verdict(line: &mut Line<'_, '_>) {
+    /// An action in lower case, as Interflow writes them.
+    macro_rules! known {
+        ($action:literal) => {
+            line.out.extend_from_slice(
+                concat!(",\"action\":\"", $action, "\",\"event\":{\"action\":\"", $action, "\"}").as_bytes(),
+            )
+        };
     }
+    let action = line.text(field::ACTION);
+    match line.bytes(action) {
+        b"ALLOW" => known!("allow"),
+        b"BLOCK" => known!("block"),
+        b"COUNT" => known!("count"),
+        b"CAPTCHA" => known!("captcha"),
+        b"CHALLENGE" => known!("challenge"),
+        _ => {
+            line.push_text(b",\"action\":\"", action, b"");
+            line.push_text(b"\",\"event\":{\"action\":\"", action, b"\"}");
+        }
+    }
+    let rule = line.text(field::TERMINATING_RULE_ID);
+    line.push_text(b",\"event_name\":\"", rule, b"");
+    line.push_text(b"\",\"rule\":{\"name\":\"", rule, b"\"}");
 }
 
-fn push_ids(record: &Record<'_>, origin: &Origin, out: &mut Vec<u8>) {
-    push_text(out, text_member!("event_id"), text(record, field::REQUEST_ID));
-    push_text(out, text_member!("_id"), Some(&record_id(record, origin)));
+fn push_ids(record: &Record<'_>, origin: &Origin, line: &mut Line<'_, '_>) {
+    line.push_text(b",\"event_id\":\"", line.text(field::REQUEST_ID), b"\"");
+    line.push(b",\"_id\":\"");
+    match id_hash(record) {
+        Some(hash) => hash.pieces().iter().for_each(|piece| line.push(piece)),
+        None => line.push(&origin.record_id()),
+    }
+    line.push(b"\"");
 }
 
 /// The id of a record. A request that several web ACLs see has a record of each, so its id alone
 /// is none of a record.
 pub(in crate::encode) fn record_id(record: &Record<'_>, origin: &Origin) -> [u8; 32] {
-    let Some(request) = text(record, field::REQUEST_ID) else { return origin.record_id() };
-    let [acl, time] = [field::WEB_ACL_ID, field::TIMESTAMP].map(|field| record.get(field));
-    let hash = [request, acl.unwrap_or_default(), time.unwrap_or_default()]
-        .into_iter()
-        .fold(IdHash::new(), IdHash::with);
-    hash.digits()
+    id_hash(record).map_or_else(|| origin.record_id(), IdHash::digits)
 }
 
-fn push_request(record: &Record<'_>, headers: &RequestHeaders<'_>, out: &mut Vec<u8>) {
-    let get = |field| text(record, field);
-    let host = get(field::HOST).or(headers.host);
-    push_text(out, text_member!("dstip_host"), host);
-    push_url(record, host, out);
-    push_object(
-        out,
-        member!("url"),
-        [(text_member!("path"), get(field::URI)), (text_member!("query"), get(field::ARGS))],
-    );
-    let (method, referer) = (get(field::HTTP_METHOD), headers.referer);
-    let version = get(field::HTTP_VERSION);
-    push_nested(out, member!("http"), |out| {
-        push_object(
-            out,
-            member!("request"),
-            [(text_member!("method"), method), (text_member!("referrer"), referer)],
-        );
-        push_text(out, text_member!("version"), version);
+/// What stands for a record with a request id.
+#[inline(always)]
+fn id_hash(record: &Record<'_>) -> Option<IdHash> {
+    let request = text(record, field::REQUEST_ID)?;
+    let [acl, time] =
+        [field::WEB_ACL_ID, field::TIMESTAMP].map(|field| record.get(field).unwrap_or_default());
+    Some(IdHash::new().with(request).with(acl).with(time))
+}
+
+fn push_request(headers: &RequestHeaders, line: &mut Line<'_, '_>) {
+    let [own, path, query] = [field::HOST, field::URI, field::ARGS].map(|field| line.text(field));
+    let host = if own == Span::default() { headers.host } else { own };
+    line.push_text(b",\"dstip_host\":\"", host, b"\"");
+    if path != Span::default() {
+        line.push(b",\"request_url\":\"");
+        push_url(host, line);
+        line.push(b"\"");
+    }
+    line.push_nested(b",\"url\":", |line| {
+        line.push_text(b",\"path\":\"", path, b"\"");
+        line.push_text(b",\"query\":\"", query, b"\"");
     });
-    push_object(out, member!("user_agent"), [(text_member!("original"), headers.user_agent)]);
-    let ja3 = get(field::JA3_FINGERPRINT);
-    push_nested(out, member!("tls"), |out| push_object(out, member!("client"), [(text_member!("ja3"), ja3)]));
-    push_text(out, text_member!("service"), get(field::HTTP_SOURCE_NAME));
+    line.push_nested(b",\"http\":", |line| {
+        line.push_nested(b",\"request\":", |line| {
+            line.push_text(b",\"method\":\"", line.text(field::HTTP_METHOD), b"\"");
+            line.push_text(b",\"referrer\":\"", headers.referer, b"\"");
+        });
+        line.push_text(b",\"version\":\"", line.text(field::HTTP_VERSION), b"\"");
+    });
+    line.push_text(b",\"user_agent\":{\"original\":\"", headers.user_agent, b"\"}");
+    line.push_text(b",\"tls\":{\"client\":{\"ja3\":\"", line.text(field::JA3_FINGERPRINT), b"\"}}");
+    line.push_text(b",\"service\":\"", line.text(field::HTTP_SOURCE_NAME), b"\"");
 }
 
-fn push_url(record: &Record<'_>, host: Option<&[u8]>, out: &mut Vec<u8>) {
-    let Some(parts) = url_parts(record, host) else { return };
-    push_name(out, member!("request_url"));
-    out.push(b'"');
-    parts.iter().for_each(|part| out.extend_from_slice(part));
-    out.push(b'"');
-}
-
-/// The URL of the request in parts, still escaped, absent ones empty; without scheme and host in
-/// records that do not tell the scheme (older ones). `None` without a path.
-pub(in crate::encode) fn url_parts<'a>(record: &Record<'a>, host: Option<&'a [u8]>) -> Option<[&'a [u8]; 8]> {
-    let path = text(record, field::URI)?;
-    let site: [&[u8]; 3] = match (text(record, field::SCHEME), host) {
-        (Some(scheme), Some(host)) => [scheme, b"://", host],
-        _ => [b""; 3],
-    };
-    let behind = |mark: &'static [u8], part| text(record, part).map_or([&b""[..]; 2], |part| [mark, part]);
-    let [query, fragment] = [behind(b"?", field::ARGS), behind(b"#", field::FRAGMENT)];
-    Some([site[0], site[1], site[2], path, query[0], query[1], fragment[0], fragment[1]])
+/// Without scheme and host in records that do not tell the scheme (older ones).
+fn push_url(host: Span, line: &mut Line<'_, '_>) {
+    let scheme = line.text(field::SCHEME);
+    if scheme != Span::default() && host != Span::default() {
+        line.push_piece(scheme);
+        line.push_text(b"://", host, b"");
+    }
+    line.push_piece(line.text(field::URI));
+    line.push_text(b"?", line.text(field::ARGS), b"");
+    line.push_text(b"#", line.text(field::FRAGMENT), b"");
 }
 
 /// Account and region of `arn:aws:wafv2:REGION:ACCOUNT:SCOPE/webacl/NAME/ID`. The ARN of a web
 /// ACL for CloudFront names the region that holds it, its scope is `global`; a web ACL of WAF
 /// Classic has an id and no ARN.
-fn push_web_acl(record: &Record<'_>, out: &mut Vec<u8>) {
-    let Some(arn) = text(record, field::WEB_ACL_ID).filter(|id| id.starts_with(b"arn:")) else { return };
-    let mut parts = arn.splitn(6, |byte| *byte == b':').skip(3);
-    let mut part = || parts.next().filter(|part| !part.is_empty());
-    let (region, account, web_acl) = (part(), part(), part());
-    let is_global = web_acl.is_some_and(|name| name.starts_with(b"global/"));
-    push_nested(out, member!("cloud"), |out| {
-        push_text(out, text_member!("region"), if is_global { Some(b"global") } else { region });
-        push_object(out, member!("account"), [(text_member!("id"), account)]);
+fn push_web_acl(line: &mut Line<'_, '_>) {
+    const USUAL: &[u8] = b"arn:aws:wafv2:";
+    let id = line.text(field::WEB_ACL_ID);
+    let arn = line.bytes(id);
+    if !arn.starts_with(b"arn:") {
+        return;
+    }
+    let mut start = match arn.starts_with(USUAL) {
+        true => USUAL.len(),
+        false => memchr_iter(b':', arn).nth(2).map_or(arn.len(), |colon| colon + 1),
+    };
+    // the next part of the ARN, up to a colon or its end
+    let mut part = || {
+        let rest = &arn[start..];
+        let length = rest.iter().position(|byte| *byte == b':').unwrap_or(rest.len());
+        let from = id.start + start as u32;
+        start = arn.len().min(start + length + 1);
+        Span { start: from, end: from + length as u32 }
+    };
+    let [region, account] = [(); 2].map(|()| part());
+    let is_global = arn[start..].starts_with(b"global/");
+    line.push_nested(b",\"cloud\":", |line| {
+        match is_global {
+            true => line.push(b",\"region\":\"global\""),
+            false => line.push_text(b",\"region\":\"", region, b"\""),
+        }
+        line.push_text(b",\"account\":{\"id\":\"", account, b"\"}");
     });
 }
 
 /// The names of the labels that rules gave to the request.
 fn push_labels(record: &Record<'_>, out: &mut Vec<u8>) {
     let before = out.len();
-    push_name(out, member!("tags"));
+    out.extend_from_slice(b",\"tags\":");
     let open = out.len();
-    walk::each_object(record.get(field::LABELS).unwrap_or_default(), ["name"], |[name]| {
-        if let Some(name) = name.filter(|name| json::filled_string(name).is_some()) {
+    walk::each_name(record.raw(), record.span(field::LABELS).unwrap_or_default(), |name| {
+        if json::filled_string(name).is_some() {
             out.push(b',');
             out.extend_from_slice(name);
         }

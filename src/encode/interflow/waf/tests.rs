@@ -173,6 +173,16 @@ fn secret_headers_are_hidden() {
             r#"[{"name":"Cookie","value":"REDACTED"}]"#,
         ),
         (
+            "twin values",
+            r#"[{"name":"Cookie","value":"s3cret","value":["s3cret"]},{"name":"b","value":1,"value":2}]"#,
+            r#"[{"name":"Cookie","value":"REDACTED","value":"REDACTED"},{"name":"b","value":1,"value":2}]"#,
+        ),
+        (
+            "twin names, one of them secret",
+            r#"[{"name":"Cookie","name":"b","value":"s3cret"},{"value":"s3cret","name":1,"value":"s3cret","name":"cookie"}]"#,
+            r#"[{"name":"Cookie","name":"b","value":"REDACTED"},{"value":"REDACTED","name":1,"value":"REDACTED","name":"cookie"}]"#,
+        ),
+        (
             "a name that only begins so",
             r#"[{"name":"Cookies","value":"1"}]"#,
             r#"[{"name":"Cookies","value":"1"}]"#,
