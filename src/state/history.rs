@@ -6,12 +6,15 @@
 //! of the state directory may open the history for writing.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
+use zstd::stream::raw::{self, CParameter};
+use zstd::zstd_safe::CCtx;
 
 use crate::sink::durable::{create_folder, sync_folder};
 
@@ -19,6 +22,10 @@ use crate::sink::durable::{create_folder, sync_folder};
 pub const VERSION: u32 = 1;
 
 const ENDING: &str = ".jsonl.zst";
+
+/// A reader of a frame holds this much, as a power of two. Lines resemble those just before them,
+/// so that the 2 MiB that zstd would take compress no better.
+const WINDOW_LOG: u32 = 18;
 
 /// A line longer than this is damage: keys have at most 1,024 bytes.
 const LINE_LIMIT: u64 = 1024 * 1024;
@@ -160,6 +167,8 @@ pub struct History {
     folder: PathBuf,
     /// Good length of each file: what lies behind it is a frame that was not finished.
     lengths: BTreeMap<String, u64>,
+    /// More than a megabyte, used again for each frame.
+    compressor: Compressor,
 }
 
 impl History {
@@ -170,7 +179,8 @@ impl History {
     pub fn open(state_dir: &Path, committed: &BTreeMap<String, u64>) -> Result<Self, HistoryError> {
         let folder = folder_in(state_dir);
         create_folder(&folder).map_err(failed("create", &folder))?;
-        let mut history = History { folder, lengths: committed.clone() };
+        let compressor = Compressor::new(&folder)?;
+        let mut history = History { folder, lengths: committed.clone(), compressor };
         history.recover()?;
         Ok(history)
     }
@@ -235,7 +245,7 @@ impl History {
         file.set_len(offset)
             .and_then(|()| file.seek(SeekFrom::Start(offset)))
             .map_err(failed("cut", &path))?;
-        let written = write_frame(&file, &path, header, entries).and_then(|()| {
+        let written = write_frame(&mut self.compressor, &file, &path, header, entries).and_then(|()| {
             let length = file.metadata().map_err(failed("look at", &path))?.len();
             file.sync_all().map_err(failed("sync", &path))?;
             if offset == 0 {
@@ -279,7 +289,33 @@ impl History {
     }
 }
 
+/// What compresses frames, with its settings.
+struct Compressor(CCtx<'static>);
+
+impl Compressor {
+    fn new(folder: &Path) -> Result<Self, HistoryError> {
+        let mut context = CCtx::create();
+        let mut settings = raw::Encoder::with_context(&mut context);
+        for setting in [
+            CParameter::CompressionLevel(zstd::DEFAULT_COMPRESSION_LEVEL),
+            CParameter::ChecksumFlag(true),
+            CParameter::WindowLog(WINDOW_LOG),
+        ] {
+            settings.set_parameter(setting).map_err(failed("compress for", folder))?;
+        }
+        drop(settings);
+        Ok(Compressor(context))
+    }
+}
+
+impl fmt::Debug for Compressor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Compressor")
+    }
+}
+
 fn write_frame<E>(
+    compressor: &mut Compressor,
     file: &File,
     path: &Path,
     header: &HistoryHeader,
@@ -289,8 +325,7 @@ where
     E: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let io_failed = |error: io::Error| failed("write", path)(error);
-    let mut frame = zstd::Encoder::new(file, zstd::DEFAULT_COMPRESSION_LEVEL).map_err(io_failed)?;
-    frame.include_checksum(true).map_err(io_failed)?;
+    let frame = zstd::Encoder::with_context(file, &mut compressor.0);
     let mut lines = BufWriter::with_capacity(64 * 1024, frame);
     write_line(&mut lines, header).map_err(io_failed)?;
     let mut found = 0;

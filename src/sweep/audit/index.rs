@@ -1,7 +1,7 @@
 //! Where the history of a span's prefixes lies: one walk over the files since the first of them
 //! could close. A file that is gone or damaged is kept by name: what it told is not known.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
@@ -38,19 +38,24 @@ pub struct Frames {
     pub closed_at: Option<DateTime<Utc>>,
 }
 
-/// What is known of one prefix; files by their number, since there are many prefixes.
-#[derive(Default)]
-struct Known {
-    frames: Vec<(u32, u64)>,
+/// One frame of a prefix. There is one for each closed prefix, so it is kept small.
+#[derive(Clone, Copy)]
+struct Place {
+    time: PrefixTime,
+    /// Number of its file.
+    file: u32,
+    offset: u64,
+    objects: u32,
+    /// Of a closing; `None` where a recheck found more.
     closed_at: Option<DateTime<Utc>>,
-    objects: u64,
 }
 
 /// The frames of the prefixes of a span.
 #[derive(Default)]
 pub(in crate::sweep) struct Index {
     files: Vec<String>,
-    prefixes: HashMap<String, BTreeMap<PrefixTime, Known>>,
+    /// By leaf: its frames by time, those of one prefix oldest first.
+    leaves: HashMap<String, Vec<Place>>,
     /// Files that cannot be read whole, and why.
     lost: Vec<(String, String)>,
     /// Before this day, history may have been deleted for its age.
@@ -104,6 +109,9 @@ impl Index {
             }
             index.files.push(file);
         }
+        for places in index.leaves.values_mut() {
+            places.sort_by_key(|place| place.time); // stable: files and frames came oldest first
+        }
         Ok(index)
     }
 
@@ -124,43 +132,48 @@ impl Index {
         let Some(time) = leaf.prefix_of_key(&first.key).filter(|time| wanted(&leaf, *time)) else {
             return Ok(());
         };
-        let mut objects = 1;
+        let mut objects: u32 = 1;
         for entry in frame {
             entry?;
-            objects += 1;
+            objects = objects.saturating_add(1);
         }
-        let file = u32::try_from(self.files.len()).unwrap_or(u32::MAX);
-        let known = self.prefixes.entry(header.leaf).or_default().entry(time).or_default();
-        known.frames.push((file, offset));
-        known.objects += objects;
-        if header.recheck.is_none() {
-            known.closed_at = Some(header.closed_at);
-        }
+        let place = Place {
+            time,
+            file: u32::try_from(self.files.len()).unwrap_or(u32::MAX),
+            offset,
+            objects,
+            closed_at: header.recheck.is_none().then_some(header.closed_at),
+        };
+        self.leaves.entry(header.leaf).or_default().push(place);
         Ok(())
     }
 
-    fn known(&self, head: &str, time: PrefixTime) -> Option<&Known> {
-        self.prefixes.get(head)?.get(&time)
+    /// The frames of a prefix, oldest first.
+    fn places(&self, head: &str, time: PrefixTime) -> &[Place] {
+        let places = self.leaves.get(head).map_or(&[][..], Vec::as_slice);
+        let first = places.partition_point(|place| place.time < time);
+        let behind = places.partition_point(|place| place.time <= time);
+        &places[first..behind]
     }
 
     /// Objects that the history has of a prefix.
     pub fn objects(&self, head: &str, time: PrefixTime) -> u64 {
-        self.known(head, time).map_or(0, |known| known.objects)
+        self.places(head, time).iter().map(|place| u64::from(place.objects)).sum()
     }
 
     /// The frames of a prefix; none when it closed without objects.
     pub fn frames(&self, head: &str, time: PrefixTime) -> Frames {
-        let Some(known) = self.known(head, time) else { return Frames::default() };
-        let place = |(file, offset): &(u32, u64)| {
-            let file = self.files.get(usize::try_from(*file).ok()?)?;
-            Some((file.clone(), *offset))
+        let places = self.places(head, time);
+        let place = |place: &Place| {
+            let file = self.files.get(usize::try_from(place.file).ok()?)?;
+            Some((file.clone(), place.offset))
         };
-        Frames { places: known.frames.iter().filter_map(place).collect(), closed_at: known.closed_at }
+        Frames { places: places.iter().filter_map(place).collect(), closed_at: closed_at(places) }
     }
 
     /// Whether the history of a prefix may have been deleted for its age.
     pub fn is_expired(&self, leaf: &Leaf, time: PrefixTime) -> bool {
-        let closed = self.known(leaf.head(), time).and_then(|known| known.closed_at);
+        let closed = closed_at(self.places(leaf.head(), time));
         let until = leaf.prefix(time).until;
         closed.is_none() && until.is_some_and(|until| until.date_naive() < self.kept_since)
     }
@@ -175,6 +188,10 @@ impl Index {
     pub fn into_lost(self) -> Vec<String> {
         self.lost.into_iter().map(|(_, why)| why).collect()
     }
+}
+
+fn closed_at(places: &[Place]) -> Option<DateTime<Utc>> {
+    places.iter().rev().find_map(|place| place.closed_at)
 }
 
 /// The day on which the first prefix of a span could close at the earliest: a day less for zones.
