@@ -20,8 +20,12 @@ use super::packed::Changes;
 use super::{MAX_BATCH, Pair, StateError, disk::damaged, disk::io, format, swap};
 use crate::{failpoint, failure};
 
-/// sled's cache; its whole footprint is about twice this.
-const CACHE_BYTES: u64 = 16 * 1024 * 1024;
+/// sled's cache, in bytes of its file; in memory they are about twice as many.
+const CACHE_BYTES: u64 = 4 * 1024 * 1024;
+/// sled has 256 caches, each of which looks at what it may let go at every 64th use of its pages
+/// only: read once, a whole database stays in memory. So a pair that is read in a row counts as one
+/// use of its page, and as another one for so many bytes of it.
+const BYTES_PER_USE: usize = 1024;
 /// How often sled's own thread syncs and collects garbage; without it memory is never returned.
 const FLUSH_EVERY_MS: u64 = 200;
 
@@ -263,6 +267,14 @@ impl Files {
         self.write(batch)
     }
 
+    /// Lets sled see that the page of a pair is used; see [`BYTES_PER_USE`].
+    fn use_page(&self, key: &[u8], bytes: usize) -> Result<(), StateError> {
+        for _ in 0..=bytes / BYTES_PER_USE {
+            self.call("read", |db| db.contains_key(key))?;
+        }
+        Ok(())
+    }
+
     /// All stored pairs.
     fn all(&self) -> Pairs<'_> {
         self.range(&[0], &[u8::MAX])
@@ -309,7 +321,14 @@ impl Iterator for Stretch<'_> {
     type Item = Result<Pair, StateError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.step(sled::Iter::next)
+        let pair = self.step(sled::Iter::next);
+        if let Some(Ok((key, value))) = &pair
+            && let Err(error) = self.files.use_page(key, value.len())
+        {
+            self.ended = true;
+            return Some(Err(error));
+        }
+        pair
     }
 }
 
