@@ -18,6 +18,7 @@ use clap::Parser as _;
 use common::measure::{cpu_time, peak_memory};
 use common::table::Table;
 use common::trail::{self, Amount, Site};
+use s3sweep::allocator;
 use s3sweep::clock::Clock;
 use s3sweep::config;
 use s3sweep::service::{Instance, Options, Source};
@@ -239,6 +240,7 @@ fn measure(args: &Args, number: usize, folder: &Path) -> anyhow::Result<Cost> {
 }
 
 fn main() -> anyhow::Result<()> {
+    allocator::keep_little(); // as the program does
     let args = Args::parse();
     let story = story(args.month);
     if let (Some(number), Some(folder)) = (args.step, &args.folder) {

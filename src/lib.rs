@@ -41,6 +41,7 @@ pub mod commit;
 pub mod sink;
 pub mod state;
 
+pub mod allocator;
 pub mod buffers;
 pub mod clock;
 pub mod failpoint;

@@ -5,11 +5,13 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
+use s3sweep::allocator;
 use s3sweep::cli::exit::{Exit, exit_of};
 use s3sweep::cli::progress::Bars;
 use s3sweep::cli::{self, Cli};
 
 fn main() -> ExitCode {
+    allocator::keep_little();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(answer) => {

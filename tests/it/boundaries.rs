@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// Rooms and what they may name of the crate. A room names itself freely.
 const ARROWS: &[(&str, &[&str])] = &[
     // the ends
-    ("main", &["cli"]),
+    ("main", &["allocator", "cli"]),
     ("cli", &["*"]),
     ("service", &["*"]),
     // the words of encoders and filters, and what they mean, are theirs
@@ -76,6 +76,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("filter", &["record"]),
     ("record", &[]),
     // leaves
+    ("allocator", &[]),
     ("schedule", &[]),
     ("buffers", &[]),
     ("clock", &[]),

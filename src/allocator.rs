@@ -1,0 +1,29 @@
+//! How much of what was freed the C library keeps.
+//!
+//! glibc gives threads arenas of their own, up to eight for each core. An arena keeps what was freed
+//! in it, of large buffers too, and no other one can use that: a process with many threads holds
+//! several times what it uses.
+
+/// Arenas of all threads. Small pieces come from a cache of each thread, so few of them suffice.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const ARENAS: i32 = 2;
+/// Anything this large is given back when it is freed, and so is the free end of an arena.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const LARGE: i32 = 1024 * 1024;
+
+/// Bounds what glibc keeps; other libraries are left as they are. To be called before the first
+/// thread is started. What was set by `MALLOC_ARENA_MAX` and its like is overruled.
+#[allow(unsafe_code, reason = "no safe call sets what the allocator keeps")]
+pub fn keep_little() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    for (setting, value) in [
+        (libc::M_ARENA_MAX, ARENAS),
+        // set at all, they no longer grow with the largest buffer that was ever freed
+        (libc::M_MMAP_THRESHOLD, LARGE),
+        (libc::M_TRIM_THRESHOLD, LARGE),
+    ] {
+        // SAFETY: takes two numbers and touches nothing of ours; no other thread runs yet. Refused, it
+        // changes nothing, and only more memory is kept.
+        let _ = unsafe { libc::mallopt(setting, value) };
+    }
+}
