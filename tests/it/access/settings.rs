@@ -1,6 +1,8 @@
 //! Settings as an operator types them, by what they change on the wire: each case fails where its
 //! setting is not heard.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -256,4 +258,47 @@ async fn an_object_has_the_time_typed() {
     let (ran, took) = once(&server, "object_timeout = \"2S\"");
     assert_eq!(ran.code, Some(1), "{}", ran.all);
     assert!(ran.all.contains("object_timeout, 2 s") && took < SOON, "{took:?}: {}", ran.all);
+}
+
+/// Notes the most requests of a kind that are under way at once.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a hook of the server holds its request up, on a worker of its own"
+)]
+fn most(server: &S3Server, kind: Request) -> Arc<AtomicU32> {
+    let (now, most) = (AtomicU32::new(0), Arc::new(AtomicU32::new(0)));
+    let noted = most.clone();
+    let hook = move || {
+        noted.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        std::thread::sleep(Duration::from_millis(100));
+        now.fetch_sub(1, Ordering::SeqCst);
+    };
+    server.fail(kind, 1_000, ServerFault::before(hook));
+    most
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 12)]
+async fn as_many_requests_are_under_way_as_typed() {
+    for (limits, is_one) in [
+        ("list_concurrency = 1\nget_concurrency = 4", [true, false]),
+        ("list_concurrency = 4\nget_concurrency = 1", [false, true]),
+    ] {
+        let server = server().await;
+        for number in 0..8 {
+            for key in [format!("logs/{number}/2024/x.json"), format!("logs/0/2024/{number}.json")] {
+                server.put("acme", key, "{\"t\":1}\n", written());
+            }
+        }
+        let (lists, gets) = (most(&server, Request::Lists), most(&server, Request::Gets));
+        let site = bare(&format!("endpoint_url = \"{}\"", server.endpoint_url()));
+        let text = std::fs::read_to_string(site.path("s3sweep.toml")).unwrap();
+        let text = text.replace("prefix = \"logs\"", "prefix = \"logs/*/{YYYY}\"");
+        let text = text.replacen("[[source]]", &format!("[limits]\n{limits}\n[[source]]"), 1);
+        site.file("s3sweep.toml", &text);
+        let ran = site.run(&["once"], &[&NONE[..], &KEYS].concat());
+        assert_eq!((ran.code, server.counts().get()), (Some(0), 16), "{limits}: {}", ran.all);
+        let seen = [lists, gets].map(|most| most.load(Ordering::SeqCst));
+        assert_eq!(seen.map(|most| most == 1), is_one, "{limits}: {seen:?}");
+        assert!(seen.iter().all(|most| (1..=4).contains(most)), "{limits}: {seen:?}");
+    }
 }
