@@ -3,8 +3,8 @@
 //!
 //! Time is CPU time of the process. After the groups a table tells medians and the share of
 //! inflating alone; its cases take turns, so that all see the same machine. `--tables [TEXT]` prints
-//! the tables alone, of the pairs whose name has this text. With
-//! `S3SWEEP_BENCH_DATA=FOLDER` the objects are the `*.json.gz` below that folder.
+//! the tables alone, of the pairs whose name has this text. With `S3SWEEP_BENCH_DATA=FOLDER` the
+//! objects are the `*.gz` below that folder whose path has AWS's folder of the log type.
 
 mod common;
 
@@ -124,30 +124,42 @@ fn now() -> DateTime<Utc> {
 
 /// One large object, and the small ones that most trails have.
 fn cloudtrail() -> Vec<(&'static str, Data)> {
-    if let Some(folder) = folder() {
-        let files = json_files(&folder).into_iter().map(|path| {
-            let bytes = std::fs::read(&path).expect("a readable file");
-            (path.to_string_lossy().into_owned(), Bytes::from(bytes))
-        });
-        return vec![("the folder's", Data::new(files))];
-    }
     let site = Site { account: "111122223333", region: "us-east-1", time: now() };
     let object = |seed, count| {
         let object = trail::object(seed, site, Amount::Records(count));
         (object.key, object.bytes)
     };
-    vec![
-        ("1 × 30,000 records", Data::new([object(1, 30_000)])),
-        ("100 × 200 records", Data::new((0..100).map(|seed| object(seed, 200)))),
-    ]
+    given("CloudTrail").unwrap_or_else(|| {
+        vec![
+            ("1 × 30,000 records", Data::new([object(1, 30_000)])),
+            ("100 × 200 records", Data::new((0..100).map(|seed| object(seed, 200)))),
+        ]
+    })
 }
 
 fn vpcflow() -> Vec<(&'static str, Data)> {
-    vec![("1 × 200,000 rows", Data::new([("flow.log.gz".to_owned(), rows::flow_object(200_000))]))]
+    given("vpcflowlogs").unwrap_or_else(|| {
+        vec![("1 × 200,000 rows", Data::new([("flow.log.gz".to_owned(), rows::flow_object(200_000))]))]
+    })
 }
 
 fn waf() -> Vec<(&'static str, Data)> {
-    vec![("1 × 20,000 records", Data::new([("waf.log.gz".to_owned(), rows::waf_object(20_000))]))]
+    given("WAFLogs").unwrap_or_else(|| {
+        vec![("1 × 20,000 records", Data::new([("waf.log.gz".to_owned(), rows::waf_object(20_000))]))]
+    })
+}
+
+/// The files of the given folder that lie in one of this name, if there is a given folder.
+fn given(below: &str) -> Option<Vec<(&'static str, Data)>> {
+    let files = gzip_files(&folder()?);
+    let files = files.into_iter().filter(|path| path.components().any(|part| part.as_os_str() == below));
+    let objects: Vec<_> = files
+        .map(|path| {
+            let bytes = std::fs::read(&path).expect("a readable file");
+            (path.to_string_lossy().into_owned(), Bytes::from(bytes))
+        })
+        .collect();
+    Some(if objects.is_empty() { Vec::new() } else { vec![("the folder's", Data::new(objects))] })
 }
 
 #[allow(clippy::disallowed_methods, reason = "criterion owns the command line")]
@@ -155,13 +167,13 @@ fn folder() -> Option<PathBuf> {
     std::env::var_os("S3SWEEP_BENCH_DATA").map(PathBuf::from)
 }
 
-fn json_files(folder: &Path) -> Vec<PathBuf> {
+fn gzip_files(folder: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).expect("a readable folder").flatten() {
         let path = entry.path();
         match path.is_dir() {
-            true => files.extend(json_files(&path)),
-            false if path.to_string_lossy().ends_with(".json.gz") => files.push(path),
+            true => files.extend(gzip_files(&path)),
+            false if path.extension().is_some_and(|extension| extension == "gz") => files.push(path),
             false => {}
         }
     }

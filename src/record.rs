@@ -97,18 +97,31 @@ pub struct Record<'a> {
     raw: &'a [u8],
     spans: &'a [Span],
     columns: Option<&'a Columns>,
+    is_compact: bool,
 }
 
 impl<'a> Record<'a> {
     /// A JSON record over `raw`; `spans` is indexed by [`Field`].
     pub fn new(raw: &'a [u8], spans: &'a [Span]) -> Self {
-        Record { raw, spans, columns: None }
+        Record { raw, spans, columns: None, is_compact: false }
+    }
+
+    /// Says whether a JSON record is known to have no blanks between its tokens.
+    pub fn compact(mut self, is_compact: bool) -> Self {
+        self.is_compact = is_compact;
+        self
+    }
+
+    /// Whether it is known that no blank, and so no line break, is between the tokens of a JSON
+    /// record.
+    pub fn is_compact(&self) -> bool {
+        self.is_compact
     }
 
     /// A row of text over `raw`; `spans` is indexed by the place among `columns`, and empty where
     /// the row has nothing to say (`-`).
     pub fn of_row(raw: &'a [u8], spans: &'a [Span], columns: &'a Columns) -> Self {
-        Record { raw, spans, columns: Some(columns) }
+        Record { raw, spans, columns: Some(columns), is_compact: false }
     }
 
     /// The record's bytes exactly as they stand in the object: valid UTF-8 and, for JSON log

@@ -49,14 +49,17 @@ pub fn flow_object(rows: u64) -> Bytes {
     gzip(&text)
 }
 
-/// WAF records, one per line, gzip.
+/// WAF records, one per line, gzip: a shop of some clients that come again, with the headers and
+/// fingerprints of browsers.
 pub fn waf_object(records: u64) -> Bytes {
     let mut random = Rng::with_seed(records);
     let mut text = String::new();
+    let clients: Vec<[u64; 4]> = (0..200).map(|_| std::array::from_fn(|_| random.u64(..))).collect();
     for record in 0..records {
-        let (page, agent) = (random.usize(0..PAGES.len()), random.usize(0..AGENTS.len()));
-        let (page, agent, country) = (PAGES[page], AGENTS[agent], COUNTRIES[random.usize(0..4)]);
-        let (first, second) = (random.u128(..), random.u64(..));
+        let client = clients[random.usize(0..clients.len())];
+        let pick = |count: usize| client[0] as usize % count;
+        let page = PAGES[random.usize(0..PAGES.len())];
+        let (trace, request, item) = (random.u128(..), random.u128(..), random.u32(0..1_000_000));
         let _ = writeln!(
             text,
             concat!(
@@ -67,20 +70,25 @@ pub fn waf_object(records: u64) -> Bytes {
                 r#""nonTerminatingMatchingRules":[],"excludedRules":null}}],"rateBasedRuleList":[],"nonTerminatingMatchingRules":[],"#,
                 r#""requestHeadersInserted":null,"responseCodeSent":null,"httpRequest":{{"clientIp":"198.51.{}.{}","country":"{}","#,
                 r#""headers":[{{"name":"Host","value":"shop.example.com"}},{{"name":"User-Agent","value":"{}"}},"#,
-                r#"{{"name":"Accept","value":"*/*"}},{{"name":"Cookie","value":"session={:x}"}}],"uri":"{}","args":"id={}","#,
-                r#""httpVersion":"HTTP/2.0","httpMethod":"GET","requestId":"{:032x}"}},"labels":[{{"name":"awswaf:clientip:geo:country:{}"}}]}}"#,
+                r#"{{"name":"Accept","value":"*/*"}},{{"name":"X-Amzn-Trace-Id","value":"Root=1-{:032x}"}},"#,
+                r#"{{"name":"Cookie","value":"session={:016x}{:016x}"}}],"uri":"{}","args":"id={item}","#,
+                r#""httpVersion":"HTTP/2.0","httpMethod":"GET","requestId":"{:032x}"}},"#,
+                r#""labels":[{{"name":"awswaf:clientip:geo:country:{}"}}],"ja3Fingerprint":"{:016x}{:016x}"}}"#,
             ),
             (BEGAN + record / 10) * 1_000 + u64::from(random.u16(0..1_000)),
             if random.u8(0..10) == 0 { "BLOCK" } else { "ALLOW" },
-            random.u8(100..104),
-            random.u8(1..250),
-            country,
-            agent,
-            second,
+            100 + client[1] % 4,
+            1 + client[1] / 4 % 250,
+            COUNTRIES[pick(COUNTRIES.len())],
+            AGENTS[pick(AGENTS.len())],
+            trace,
+            client[2],
+            client[3],
             page,
-            random.u32(0..9_000),
-            first,
-            country,
+            request,
+            COUNTRIES[pick(COUNTRIES.len())],
+            client[3],
+            client[2],
         );
     }
     gzip(&text)

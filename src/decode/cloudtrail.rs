@@ -13,7 +13,7 @@ use memchr::{memchr, memmem};
 use super::fields::{FieldReader, Paths};
 use super::scan::{Kind, Scan};
 use super::{Damage, Decoder, Step};
-use crate::record::{Record, json};
+use crate::record::json;
 
 pub use crate::record::cloudtrail::{PATHS, field};
 
@@ -326,7 +326,7 @@ impl CloudTrailDecoder {
     fn judge<'w>(&'w mut self, raw: &'w [u8], kind: Kind, consumed: usize) -> Step<'w> {
         let reason = match kind {
             Kind::Object => match self.fields.read(raw) {
-                Ok(()) => return Step::Record { record: Record::new(raw, self.fields.spans()), consumed },
+                Ok(()) => return Step::Record { record: self.fields.record(raw), consumed },
                 Err(reason) => {
                     // A bracket too few, or a quote, joins it with the events after it.
                     let end = before_next_event(raw).unwrap_or(raw.len());
@@ -361,7 +361,7 @@ impl Decoder for CloudTrailDecoder {
                 Ok(Found::Starved) if eof => return Ok(Step::End),
                 Ok(Found::Starved) => return Ok(Step::More { consumed: at }),
                 Ok(Found::Record { start, end }) => {
-                    let record = Record::new(&window[start..end], self.fields.spans());
+                    let record = self.fields.record(&window[start..end]);
                     return Ok(Step::Record { record, consumed: end });
                 }
                 Ok(Found::Element { start, end, kind }) => {

@@ -8,8 +8,8 @@ use memchr::{memchr, memchr_iter};
 use serde::de::IgnoredAny;
 use wide::u8x32;
 
-use super::grammar::{self, Stop};
-use crate::record::{Span, json};
+use super::grammar::{Stop, Walk};
+use crate::record::{Record, Span, json};
 
 /// The deepest nesting of a record, the record itself counted. A line holds its record one level
 /// down and must still be readable where the limit is 128, which is common.
@@ -29,6 +29,8 @@ struct Notes {
     /// By [`Node::span`], and behind those by [`Names::first`]: the node that came next, or first,
     /// in the record before. Records of one log type mostly keep the order of their members.
     next: Vec<u8>,
+    /// The record has no blanks between its tokens.
+    is_compact: bool,
 }
 
 /// The dotted paths of the fields of one log type, made ready for look-up.
@@ -65,8 +67,8 @@ struct Node {
 }
 
 impl Paths {
-    /// Takes the `paths`, 255 at most; a field's number is its place among them. Worth keeping:
-    /// it costs more than reading a small object.
+    /// Takes the `paths`, 255 at most with names of 29 bytes at most; a field's number is its place
+    /// among them. Worth keeping: it costs more than reading a small object.
     pub fn new(paths: &[&'static str]) -> Self {
         let (mut roots, mut spans) = (Names::new(), paths.len());
         for (field, path) in paths.iter().enumerate() {
@@ -81,7 +83,11 @@ impl Paths {
 impl FieldReader {
     /// A reader of the fields at `paths`.
     pub fn new(paths: &'static Paths) -> Self {
-        let notes = Notes { spans: vec![Span::default(); paths.spans], next: vec![0; 2 * paths.spans + 1] };
+        let notes = Notes {
+            spans: vec![Span::default(); paths.spans],
+            next: vec![0; 2 * paths.spans + 1],
+            is_compact: false,
+        };
         FieldReader { paths, notes }
     }
 
@@ -94,10 +100,12 @@ impl FieldReader {
     /// why, once its end is known.
     pub fn walk(&mut self, bytes: &[u8]) -> Result<usize, Stop> {
         self.notes.spans.fill(Span::default());
-        if grammar::byte(bytes, 0)? != b'{' {
+        let mut walk = Walk::new(bytes);
+        if walk.byte(0)? != b'{' {
             return Err(Stop::Invalid);
         }
-        let end = note(&self.paths.roots, bytes, 0, MAX_DEPTH, &mut self.notes)?;
+        let end = note(&self.paths.roots, &mut walk, 0, MAX_DEPTH, &mut self.notes)?;
+        self.notes.is_compact = !walk.has_blanks;
         // nearly all records are ASCII, which is cheaper to see than UTF-8
         match bytes[..end].is_ascii() || std::str::from_utf8(&bytes[..end]).is_ok() {
             true => Ok(end),
@@ -117,9 +125,9 @@ impl FieldReader {
         }
     }
 
-    /// The spans of the record that was read last, in the order of the paths.
-    pub fn spans(&self) -> &[Span] {
-        &self.notes.spans[..self.paths.count]
+    /// The record that was read last, whose bytes are `raw`.
+    pub fn record<'a>(&'a self, raw: &'a [u8]) -> Record<'a> {
+        Record::new(raw, &self.notes.spans[..self.paths.count]).compact(self.notes.is_compact)
     }
 }
 
@@ -221,77 +229,79 @@ impl Names {
 #[derive(Debug)]
 struct Name {
     text: &'static str,
-    /// Its bytes between quotes, zeros after them.
+    /// Its bytes between quotes and the colon, zeros after them.
     quoted: u8x32,
-    /// A bit for each byte after them; all bits for a name that is too long to be compared.
-    after: u32,
+    /// A bit for each byte of these.
+    bits: u32,
+    /// How many they are.
+    length: usize,
 }
 
 impl Name {
     fn new(text: &'static str) -> Self {
         let mut quoted = [0; 32];
-        let length = text.len() + 2;
-        let bytes = std::iter::once(b'"').chain(text.bytes()).chain([b'"']);
+        let length = text.len() + 3;
+        let bytes = std::iter::once(b'"').chain(text.bytes()).chain(*b"\":");
         for (place, byte) in quoted.iter_mut().zip(bytes) {
             *place = byte;
         }
-        let after = if length > 32 { u32::MAX } else { u32::MAX.checked_shl(length as u32).unwrap_or(0) };
-        Name { text, quoted: u8x32::new(quoted), after }
+        assert!(length <= quoted.len(), "the name {text} is too long");
+        Name { text, quoted: u8x32::new(quoted), bits: u32::MAX >> (quoted.len() - length), length }
     }
 
-    /// Whether this name, in quotes and without escapes, is at `at`. `false` as well where fewer
-    /// than 32 bytes follow.
+    /// Whether this name, in quotes and without escapes, is at `at` with the colon right behind.
+    /// `false` as well where fewer than 32 bytes follow.
     #[inline(always)]
     fn is_at(&self, bytes: &[u8], at: usize) -> bool {
-        match bytes.get(at..).and_then(<[u8]>::first_chunk) {
-            Some(chunk) if self.after != u32::MAX => {
-                u8x32::new(*chunk).simd_eq(self.quoted).to_bitmask() | self.after == u32::MAX
-            }
-            _ => false,
-        }
+        let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk) else { return false };
+        u8x32::new(*chunk).simd_eq(self.quoted).to_bitmask() == self.bits
     }
 }
 
 /// Notes the fields of the object whose bracket is at `at` and returns the index after it.
-fn note(names: &Names, bytes: &[u8], at: usize, depth: usize, notes: &mut Notes) -> Result<usize, Stop> {
-    let mut at = grammar::blanks(bytes, at + 1);
-    if grammar::byte(bytes, at)? == b'}' {
+fn note(
+    names: &Names,
+    walk: &mut Walk<'_>,
+    at: usize,
+    depth: usize,
+    notes: &mut Notes,
+) -> Result<usize, Stop> {
+    let mut at = walk.blanks(at + 1);
+    if walk.byte(at)? == b'}' {
         return Ok(at + 1);
     }
     let mut place = names.first;
     loop {
         let guess = names.nodes.get(usize::from(notes.next[place]));
-        let (node, start) = match guess.filter(|node| node.name.is_at(bytes, at)) {
-            Some(node) => (Some(node), grammar::colon(bytes, at + node.name.text.len() + 2)?),
+        let (node, start) = match guess.filter(|node| node.name.is_at(walk.bytes, at)) {
+            Some(node) => (Some(node), walk.blanks(at + node.name.length)),
             None => {
-                let (name_end, start) = grammar::name(bytes, at)?;
-                let found = names.find(bytes, at, name_end);
+                let (name_end, start) = walk.name(at)?;
+                let found = names.find(walk.bytes, at, name_end);
                 if let Some(found) = found {
                     notes.next[place] = found as u8; // of 255 paths at most
                 }
                 (found.map(|found| &names.nodes[found]), start)
             }
         };
-        at = match node {
+        let end = match node {
             Some(node) => {
                 place = node.span;
-                note_value(node, bytes, start, depth - 1, notes)?
+                note_value(node, walk, start, depth - 1, notes)?
             }
-            None => grammar::value(bytes, start, depth - 1)?,
+            None => walk.value(start, depth - 1)?,
         };
-        at = grammar::blanks(bytes, at);
-        match grammar::byte(bytes, at)? {
-            b',' => at = grammar::blanks(bytes, at + 1),
-            b'}' => return Ok(at + 1),
-            _ => return Err(Stop::Invalid),
-        }
+        at = match walk.next_name(end)? {
+            Ok(next) => next,
+            Err(end) => return Ok(end),
+        };
     }
 }
 
 #[inline(always)]
 fn note_value(
     node: &Node,
-    bytes: &[u8],
+    walk: &mut Walk<'_>,
     start: usize,
     depth: usize,
     notes: &mut Notes,
@@ -300,12 +310,12 @@ fn note_value(
         // A twin before this member may have noted fields that this one does not have.
         clear(&node.children, &mut notes.spans);
     }
-    let end = match grammar::byte(bytes, start)? {
-        b'"' => grammar::string(bytes, start)?,
+    let end = match walk.byte(start)? {
+        b'"' => walk.string(start)?,
         b'{' if depth > 0 && !node.children.nodes.is_empty() => {
-            note(&node.children, bytes, start, depth, notes)?
+            note(&node.children, walk, start, depth, notes)?
         }
-        _ => grammar::value(bytes, start, depth)?,
+        _ => walk.value(start, depth)?,
     };
     notes.spans[node.span] = Span { start: start as u32, end: end as u32 };
     Ok(end)
@@ -360,11 +370,14 @@ mod tests {
     use std::sync::LazyLock;
 
     use super::*;
+    use crate::record::Field;
 
     static PATHS: LazyLock<Paths> = LazyLock::new(|| Paths::new(&["a", "b.c", "b", "b.d.e"]));
 
-    fn values<'a>(reader: &FieldReader, raw: &'a str) -> Vec<&'a str> {
-        reader.spans().iter().map(|span| &raw[span.start as usize..span.end as usize]).collect()
+    fn values<'a>(reader: &'a FieldReader, raw: &'a str) -> Vec<&'a str> {
+        let record = reader.record(raw.as_bytes());
+        let text = |field| record.get(Field(field)).unwrap_or_default();
+        (0..4).map(|field| std::str::from_utf8(text(field)).unwrap()).collect()
     }
 
     #[test]
@@ -401,7 +414,7 @@ mod tests {
         let mut reader = FieldReader::new(&PATHS);
         reader.read(br#"{"a":1,"b":{"c":2}}"#).unwrap();
         reader.read(b"{}").unwrap();
-        assert!(reader.spans().iter().all(|span| *span == Span::default()));
+        assert_eq!(values(&reader, "{}"), [""; 4]);
     }
 
     #[test]

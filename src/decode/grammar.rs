@@ -15,177 +15,221 @@ pub enum Stop {
     Invalid,
 }
 
-/// The index after the value whose first byte is at `at`; at most `depth` brackets are open in it
-/// at a time, 128 at most.
-pub fn value(bytes: &[u8], at: usize, depth: usize) -> Result<usize, Stop> {
-    match byte(bytes, at)? {
-        b'"' => string(bytes, at),
-        b'{' | b'[' => container(bytes, at, depth),
-        _ => scalar(bytes, at),
+/// Bytes that are walked over, and what the walk has met in them.
+///
+/// Indexes count from the start of the bytes. The walk is made for compact JSON: blanks between
+/// tokens are read as well, off the straight way.
+#[derive(Debug)]
+pub struct Walk<'a> {
+    /// The bytes; what follows the value may lie behind it.
+    pub bytes: &'a [u8],
+    /// Whether there were blanks between tokens, line breaks among them or not.
+    pub has_blanks: bool,
+}
+
+impl<'a> Walk<'a> {
+    /// Before the first value.
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Walk { bytes, has_blanks: false }
     }
-}
 
-/// The byte at `at`.
-pub fn byte(bytes: &[u8], at: usize) -> Result<u8, Stop> {
-    bytes.get(at).copied().ok_or(Stop::Starved)
-}
-
-/// The index of the first byte at or after `at` that is no blank.
-#[inline(always)]
-pub fn blanks(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(&byte) = bytes.get(at) {
-        // nearly always a token begins here
-        if byte > b' ' || !matches!(byte, b' ' | b'\t' | b'\n' | b'\r') {
-            break;
-        }
-        at += 1;
-    }
-    at
-}
-
-/// The index after the string whose opening quote is at `at`.
-#[inline(always)]
-pub fn string(bytes: &[u8], at: usize) -> Result<usize, Stop> {
-    let mut at = at + 1;
-    loop {
-        at = json::plain_end(bytes, at);
-        match byte(bytes, at)? {
-            b'"' => return Ok(at + 1),
-            b'\\' => at = escape(bytes, at)?,
-            _ => return Err(Stop::Invalid),
+    /// The index after the value whose first byte is at `at`; at most `depth` brackets are open in it
+    /// at a time, 128 at most.
+    pub fn value(&mut self, at: usize, depth: usize) -> Result<usize, Stop> {
+        match self.byte(at)? {
+            b'"' => self.string(at),
+            b'{' | b'[' => self.container(at, depth),
+            _ => self.scalar(at),
         }
     }
-}
 
-/// The index after the name whose opening quote is at `at`, and that of its member's value.
-#[inline(always)]
-pub fn name(bytes: &[u8], at: usize) -> Result<(usize, usize), Stop> {
-    if byte(bytes, at)? != b'"' {
-        return Err(Stop::Invalid);
+    /// The byte at `at`.
+    #[inline(always)]
+    pub fn byte(&self, at: usize) -> Result<u8, Stop> {
+        self.bytes.get(at).copied().ok_or(Stop::Starved)
     }
-    let end = string(bytes, at)?;
-    Ok((end, colon(bytes, end)?))
-}
 
-/// The index of a member's value, from the end of its name on.
-#[inline(always)]
-pub fn colon(bytes: &[u8], at: usize) -> Result<usize, Stop> {
-    let at = blanks(bytes, at);
-    match byte(bytes, at)? {
-        b':' => Ok(blanks(bytes, at + 1)),
-        _ => Err(Stop::Invalid),
-    }
-}
-
-/// The index after the object or list whose bracket is at `at`.
-fn container(bytes: &[u8], mut at: usize, depth: usize) -> Result<usize, Stop> {
-    // one bit for each open bracket, the innermost lowest: 1 for an object
-    let (mut objects, mut open) = (0_u128, 0);
-    loop {
-        // at the first byte of a value
-        let opening = byte(bytes, at)?;
-        match opening {
-            b'"' => at = string(bytes, at)?,
-            b'{' | b'[' if open == depth.min(128) => return Err(Stop::Invalid),
-            b'{' => {
-                at = blanks(bytes, at + 1);
-                if byte(bytes, at)? == b'}' {
-                    at += 1;
-                } else {
-                    (objects, open) = (objects << 1 | 1, open + 1);
-                    at = name(bytes, at)?.1;
-                    continue;
-                }
-            }
-            b'[' => {
-                at = blanks(bytes, at + 1);
-                if byte(bytes, at)? == b']' {
-                    at += 1;
-                } else {
-                    (objects, open) = (objects << 1, open + 1);
-                    continue;
-                }
-            }
-            _ => at = scalar(bytes, at)?,
+    /// The index of the first byte at or after `at` that is no blank.
+    #[inline(always)]
+    pub fn blanks(&mut self, at: usize) -> usize {
+        match self.bytes.get(at) {
+            // nearly always a token begins here
+            Some(byte) if *byte > b' ' => at,
+            _ => self.pass_blanks(at),
         }
-        // after a value
+    }
+
+    #[cold]
+    fn pass_blanks(&mut self, at: usize) -> usize {
+        let rest = self.bytes.get(at..).unwrap_or_default();
+        let count = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count();
+        self.has_blanks |= count > 0;
+        at + count
+    }
+
+    /// The index after the string whose opening quote is at `at`.
+    #[inline(always)]
+    pub fn string(&self, at: usize) -> Result<usize, Stop> {
+        let end = json::plain_end(self.bytes, at + 1);
+        match self.byte(end)? {
+            b'"' => Ok(end + 1),
+            _ => self.rest_of_string(end),
+        }
+    }
+
+    /// The index after a string, from a byte on that is not plain.
+    #[inline(never)]
+    fn rest_of_string(&self, mut at: usize) -> Result<usize, Stop> {
         loop {
-            if open == 0 {
-                return Ok(at);
-            }
-            at = blanks(bytes, at);
-            match (byte(bytes, at)?, objects & 1) {
-                (b',', 1) => {
-                    at = name(bytes, blanks(bytes, at + 1))?.1;
-                    break;
-                }
-                (b',', _) => {
-                    at = blanks(bytes, at + 1);
-                    break;
-                }
-                (b'}', 1) | (b']', 0) => (objects, open, at) = (objects >> 1, open - 1, at + 1),
+            match self.byte(at)? {
+                b'"' => return Ok(at + 1),
+                b'\\' => at = json::plain_end(self.bytes, self.escape(at)?),
                 _ => return Err(Stop::Invalid),
             }
         }
     }
-}
 
-/// The index after the number or word at `at`. That it ends there shows in the next byte, which
-/// is judged by what follows a value.
-fn scalar(bytes: &[u8], at: usize) -> Result<usize, Stop> {
-    match byte(bytes, at)? {
-        b't' => word(bytes, at, b"true"),
-        b'f' => word(bytes, at, b"false"),
-        b'n' => word(bytes, at, b"null"),
-        b'-' => whole(bytes, at + 1),
-        _ => whole(bytes, at),
-    }
-}
-
-fn word(bytes: &[u8], at: usize, word: &[u8]) -> Result<usize, Stop> {
-    let rest = &bytes[at..];
-    if rest.starts_with(word) {
-        Ok(at + word.len())
-    } else if word.starts_with(rest) {
-        Err(Stop::Starved)
-    } else {
-        Err(Stop::Invalid)
-    }
-}
-
-/// A number from its first digit on.
-fn whole(bytes: &[u8], at: usize) -> Result<usize, Stop> {
-    let mut at = match byte(bytes, at)? {
-        b'0' => at + 1,
-        _ => digits(bytes, at)?,
-    };
-    if byte(bytes, at)? == b'.' {
-        at = digits(bytes, at + 1)?;
-    }
-    if matches!(byte(bytes, at)?, b'e' | b'E') {
-        at += 1;
-        at += usize::from(matches!(byte(bytes, at)?, b'+' | b'-'));
-        at = digits(bytes, at)?;
-    }
-    Ok(at)
-}
-
-/// One digit at least.
-fn digits(bytes: &[u8], at: usize) -> Result<usize, Stop> {
-    let count = bytes[at.min(bytes.len())..].iter().take_while(|byte| byte.is_ascii_digit()).count();
-    byte(bytes, at + count)?;
-    if count == 0 { Err(Stop::Invalid) } else { Ok(at + count) }
-}
-
-/// The index after the escape whose backslash is at `at`.
-fn escape(bytes: &[u8], at: usize) -> Result<usize, Stop> {
-    match byte(bytes, at + 1)? {
-        b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(at + 2),
-        b'u' => {
-            let code = bytes.get(at + 2..at + 6).ok_or(Stop::Starved)?;
-            if code.iter().all(u8::is_ascii_hexdigit) { Ok(at + 6) } else { Err(Stop::Invalid) }
+    /// The index after the name whose opening quote is at `at`, and that of its member's value.
+    #[inline(always)]
+    pub fn name(&mut self, at: usize) -> Result<(usize, usize), Stop> {
+        if self.byte(at)? != b'"' {
+            return Err(Stop::Invalid);
         }
-        _ => Err(Stop::Invalid),
+        let end = self.string(at)?;
+        let colon = self.blanks(end);
+        match self.byte(colon)? {
+            b':' => Ok((end, self.blanks(colon + 1))),
+            _ => Err(Stop::Invalid),
+        }
+    }
+
+    /// The index of the next name of an object, from the end of a member on; the index after the
+    /// object's bracket as an error.
+    #[inline(always)]
+    pub fn next_name(&mut self, at: usize) -> Result<Result<usize, usize>, Stop> {
+        if self.bytes.get(at..).and_then(<[u8]>::first_chunk) == Some(b",\"") {
+            return Ok(Ok(at + 1));
+        }
+        let at = self.blanks(at);
+        match self.byte(at)? {
+            b',' => Ok(Ok(self.blanks(at + 1))),
+            b'}' => Ok(Err(at + 1)),
+            _ => Err(Stop::Invalid),
+        }
+    }
+
+    /// The index after the object or list whose bracket is at `at`.
+    fn container(&mut self, mut at: usize, depth: usize) -> Result<usize, Stop> {
+        // one bit for each open bracket, the innermost lowest: 1 for an object
+        let (mut objects, mut open) = (0_u128, 0);
+        loop {
+            // at the first byte of a value
+            let opening = self.byte(at)?;
+            match opening {
+                b'"' => at = self.string(at)?,
+                b'{' | b'[' if open == depth.min(128) => return Err(Stop::Invalid),
+                b'{' => {
+                    at = self.blanks(at + 1);
+                    if self.byte(at)? == b'}' {
+                        at += 1;
+                    } else {
+                        (objects, open) = (objects << 1 | 1, open + 1);
+                        at = self.name(at)?.1;
+                        continue;
+                    }
+                }
+                b'[' => {
+                    at = self.blanks(at + 1);
+                    if self.byte(at)? == b']' {
+                        at += 1;
+                    } else {
+                        (objects, open) = (objects << 1, open + 1);
+                        continue;
+                    }
+                }
+                _ => at = self.scalar(at)?,
+            }
+            // after a value
+            loop {
+                if open == 0 {
+                    return Ok(at);
+                }
+                at = self.blanks(at);
+                match (self.byte(at)?, objects & 1) {
+                    (b',', 1) => {
+                        let name = self.blanks(at + 1);
+                        at = self.name(name)?.1;
+                        break;
+                    }
+                    (b',', _) => {
+                        at = self.blanks(at + 1);
+                        break;
+                    }
+                    (b'}', 1) | (b']', 0) => (objects, open, at) = (objects >> 1, open - 1, at + 1),
+                    _ => return Err(Stop::Invalid),
+                }
+            }
+        }
+    }
+
+    /// The index after the number or word at `at`. That it ends there shows in the next byte, which
+    /// is judged by what follows a value.
+    fn scalar(&self, at: usize) -> Result<usize, Stop> {
+        match self.byte(at)? {
+            b't' => self.word(at, b"true"),
+            b'f' => self.word(at, b"false"),
+            b'n' => self.word(at, b"null"),
+            b'-' => self.whole(at + 1),
+            _ => self.whole(at),
+        }
+    }
+
+    fn word(&self, at: usize, word: &[u8]) -> Result<usize, Stop> {
+        let rest = &self.bytes[at..];
+        if rest.starts_with(word) {
+            Ok(at + word.len())
+        } else if word.starts_with(rest) {
+            Err(Stop::Starved)
+        } else {
+            Err(Stop::Invalid)
+        }
+    }
+
+    /// A number from its first digit on.
+    fn whole(&self, at: usize) -> Result<usize, Stop> {
+        let mut at = match self.byte(at)? {
+            b'0' => at + 1,
+            _ => self.digits(at)?,
+        };
+        if self.byte(at)? == b'.' {
+            at = self.digits(at + 1)?;
+        }
+        if matches!(self.byte(at)?, b'e' | b'E') {
+            at += 1;
+            at += usize::from(matches!(self.byte(at)?, b'+' | b'-'));
+            at = self.digits(at)?;
+        }
+        Ok(at)
+    }
+
+    /// One digit at least.
+    fn digits(&self, at: usize) -> Result<usize, Stop> {
+        let rest = self.bytes.get(at..).unwrap_or_default();
+        let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        self.byte(at + count)?;
+        if count == 0 { Err(Stop::Invalid) } else { Ok(at + count) }
+    }
+
+    /// The index after the escape whose backslash is at `at`.
+    fn escape(&self, at: usize) -> Result<usize, Stop> {
+        match self.byte(at + 1)? {
+            b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => Ok(at + 2),
+            b'u' => {
+                let code = self.bytes.get(at + 2..at + 6).ok_or(Stop::Starved)?;
+                if code.iter().all(u8::is_ascii_hexdigit) { Ok(at + 6) } else { Err(Stop::Invalid) }
+            }
+            _ => Err(Stop::Invalid),
+        }
     }
 }
 
@@ -241,7 +285,7 @@ mod tests {
             ("line break in a string", "\"a\nb\"", Err(Stop::Invalid)),
             ("NUL in a long string", "\"0123456789abcdef0123456\0\"", Err(Stop::Invalid)),
         ] {
-            assert_eq!(value(text.as_bytes(), 0, 100), want, "{name}");
+            assert_eq!(Walk::new(text.as_bytes()).value(0, 100), want, "{name}");
         }
     }
 
@@ -249,7 +293,11 @@ mod tests {
     fn depth_is_bounded() {
         let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
         for (levels, depth, fits) in [(5, 5, true), (6, 5, false), (128, 200, true), (129, 200, false)] {
-            assert_eq!(value(nested(levels).as_bytes(), 0, depth).is_ok(), fits, "{levels} of {depth}");
+            assert_eq!(
+                Walk::new(nested(levels).as_bytes()).value(0, depth).is_ok(),
+                fits,
+                "{levels} of {depth}"
+            );
         }
     }
 
@@ -292,15 +340,15 @@ mod tests {
         #[test]
         fn a_walk_passes_what_serde_json_takes(text in texts()) {
             let text = format!("[{text}]");
-            prop_assert_eq!(value(text.as_bytes(), 0, 100).ok(), oracle(&text));
+            prop_assert_eq!(Walk::new(text.as_bytes()).value(0, 100).ok(), oracle(&text));
         }
 
         #[test]
         fn a_cut_value_is_starved(text in texts(), cut in any::<prop::sample::Index>()) {
             let text = format!("[{text}]");
-            if let Ok(end) = value(text.as_bytes(), 0, 100) {
+            if let Ok(end) = Walk::new(text.as_bytes()).value(0, 100) {
                 let cut = cut.index(end);
-                prop_assert_eq!(value(&text.as_bytes()[..cut], 0, 100), Err(Stop::Starved));
+                prop_assert_eq!(Walk::new(&text.as_bytes()[..cut]).value(0, 100), Err(Stop::Starved));
             }
         }
     }

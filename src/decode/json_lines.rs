@@ -13,7 +13,7 @@ use memchr::memmem;
 use super::fields::{FieldReader, Paths};
 use super::scan::Scan;
 use super::{Damage, Decoder, Step};
-use crate::record::{Record, waf};
+use crate::record::waf;
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -192,7 +192,7 @@ impl JsonLinesDecoder {
         self.place = Place::Between;
         let raw = &rest[..end];
         match self.fields.read(raw) {
-            Ok(()) => Step::Record { record: Record::new(raw, self.fields.spans()), consumed: before + end },
+            Ok(()) => Step::Record { record: self.fields.record(raw), consumed: before + end },
             Err(reason) => {
                 // A quote too few or too many joins it with the lines after it.
                 let line = next_line(raw, 0);
@@ -223,7 +223,7 @@ impl Decoder for JsonLinesDecoder {
                 Found::Starved => return Ok(Step::More { consumed: at }),
                 Found::Valid { end } => {
                     self.place = Place::Between;
-                    let record = Record::new(&window[at..at + end], self.fields.spans());
+                    let record = self.fields.record(&window[at..at + end]);
                     return Ok(Step::Record { record, consumed: at + end });
                 }
                 Found::Record { end } => return Ok(self.judge(&window[at..], at, end)),

@@ -17,7 +17,7 @@ fn with_record<T>(raw: &str, look: impl FnOnce(&Record<'_>) -> T) -> T {
     static FIELDS: LazyLock<Paths> = LazyLock::new(|| Paths::new(LogType::CloudTrail.paths()));
     let mut reader = FieldReader::new(&FIELDS);
     reader.read(raw.as_bytes()).unwrap();
-    look(&Record::new(raw.as_bytes(), reader.spans()))
+    look(&reader.record(raw.as_bytes()))
 }
 
 fn condition(path: &str, test: Test) -> Condition {

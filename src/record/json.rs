@@ -182,11 +182,12 @@ const BLOCK: usize = 32;
 #[inline(always)]
 fn plain_bytes(block: &[u8; BLOCK]) -> usize {
     let bytes = u8x32::new(*block);
-    let quotes = bytes.simd_eq(u8x32::splat(b'"'));
     let backslashes = bytes.simd_eq(u8x32::splat(b'\\'));
-    let controls = bytes.min(u8x32::splat(b' ' - 1)).simd_eq(bytes);
+    // with its second bit turned, a quote is the byte after the control characters, and no other is
+    let turned = bytes ^ u8x32::splat(b'"' ^ b' ');
+    let others = turned.min(u8x32::splat(b' ')).simd_eq(turned);
     // 32 where there is none
-    (quotes | backslashes | controls).to_bitmask().trailing_zeros() as usize
+    (backslashes | others).to_bitmask().trailing_zeros() as usize
 }
 
 /// Appends a valid JSON value without the blanks and line breaks between its tokens, and of a

@@ -87,7 +87,10 @@ impl CloudTrailEncoder {
                 copied = end;
             }
         }
-        json::push_one_line(out, &raw[copied..]);
+        match record.is_compact() {
+            true => out.extend_from_slice(&raw[copied..]),
+            false => json::push_one_line(out, &raw[copied..]),
+        }
     }
 }
 
