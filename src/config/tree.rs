@@ -279,9 +279,24 @@ fn type_problem(whole: &DeTable<'_>, error: &toml::de::Error) -> Problem {
     let reason = if secret && error.message().starts_with("invalid type") {
         "the value is of the wrong type".to_owned()
     } else {
-        error.message().to_owned()
+        in_users_words(error.message())
     };
     Problem::new(at, path, reason)
+}
+
+/// A message of serde, the types that it names told as a user writes them.
+fn in_users_words(message: &str) -> String {
+    let Some((found, expected)) = message.rsplit_once(", expected ") else { return message.to_owned() };
+    let expected = match expected {
+        "a string" => "a text in quotes",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more",
+        "i64" | "i128" => "a whole number",
+        "f64" => "a number",
+        "a boolean" => "true or false",
+        "a sequence" => "a list in brackets",
+        other => other,
+    };
+    format!("{found}, expected {expected}")
 }
 
 /// The path of the innermost value that holds the byte at `offset`.

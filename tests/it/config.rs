@@ -376,6 +376,10 @@ fn wrong_source_settings_are_named_with_the_way_out() {
         ("a price below nothing", "list_price = -0.1", &["main.list_price", "from 0 to 1000"]),
         ("no price", "get_price = nan", &["main.get_price", "USD"]),
         ("eps", "eps_throttle = 1000000001", &["eps_throttle", "from 0 to 1000000000"]),
+        ("eps below", "eps_throttle = -5", &["eps_throttle", "`-5`, expected a whole number, 0 or more"]),
+        ("eps as text", "eps_throttle = \"5\"", &["eps_throttle", "expected a whole number, 0 or more"]),
+        ("a number for a text", "description = 5", &["description", "`5`, expected a text in quotes"]),
+        ("a text for a word", "enabled = \"yes\"", &["enabled", "expected true or false"]),
         (
             "plain HTTP",
             "endpoint_url = \"http://s3.example.net\"",
