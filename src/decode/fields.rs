@@ -8,7 +8,7 @@ use memchr::{memchr, memchr_iter};
 use serde::de::IgnoredAny;
 use wide::u8x32;
 
-use super::grammar::{Stop, Walk};
+use super::grammar::{Next, Stop, Walk};
 use crate::record::{Record, Span, json};
 
 /// The deepest nesting of a record, the record itself counted. A line holds its record one level
@@ -25,13 +25,16 @@ pub struct FieldReader {
 /// What a reader notes of a record, and what it remembers for the next one.
 #[derive(Clone, Debug)]
 struct Notes {
-    spans: Vec<Span>,
+    spans: Box<[Span; MAX_NAMES]>,
     /// By [`Node::span`], and behind those by [`Names::first`]: the node that came next, or first,
     /// in the record before. Records of one log type mostly keep the order of their members.
-    next: Vec<u8>,
+    next: Box<[u8; 2 * MAX_NAMES]>,
     /// The record has no blanks between its tokens.
     is_compact: bool,
 }
+
+/// Most names that all paths have together; one place more is the record's own.
+const MAX_NAMES: usize = 256;
 
 /// The dotted paths of the fields of one log type, made ready for look-up.
 #[derive(Debug)]
@@ -39,8 +42,6 @@ pub struct Paths {
     roots: Names,
     /// How many they are.
     count: usize,
-    /// Spans for each of them and, behind, for the other nodes on the way.
-    spans: usize,
 }
 
 /// The names that the paths have at one place.
@@ -60,23 +61,23 @@ struct Names {
 struct Node {
     name: Name,
     /// Place of its span: that of the path that ends here, or one behind those of all paths.
-    span: usize,
+    span: u8,
     children: Names,
     /// The node before it in the same slot, counted from 1.
     before: u8,
 }
 
 impl Paths {
-    /// Takes the `paths`, 255 at most with names of 29 bytes at most; a field's number is its place
+    /// Takes the `paths`, which have 255 names together at most; a field's number is its place
     /// among them. Worth keeping: it costs more than reading a small object.
     pub fn new(paths: &[&'static str]) -> Self {
-        let (mut roots, mut spans) = (Names::new(), paths.len());
+        let (mut roots, mut spans) = (Names::new(MAX_NAMES - 1), paths.len());
         for (field, path) in paths.iter().enumerate() {
             roots.insert(path, field, &mut spans);
         }
+        assert!(spans < MAX_NAMES, "the paths have too many names");
         roots.spread();
-        roots.number(2 * spans, spans);
-        Paths { roots, count: paths.len(), spans }
+        Paths { roots, count: paths.len() }
     }
 }
 
@@ -84,8 +85,8 @@ impl FieldReader {
     /// A reader of the fields at `paths`.
     pub fn new(paths: &'static Paths) -> Self {
         let notes = Notes {
-            spans: vec![Span::default(); paths.spans],
-            next: vec![0; 2 * paths.spans + 1],
+            spans: Box::new([Span::default(); MAX_NAMES]),
+            next: Box::new([0; 2 * MAX_NAMES]),
             is_compact: false,
         };
         FieldReader { paths, notes }
@@ -144,9 +145,17 @@ fn slot(name: &[u8], multiplier: u32) -> usize {
     ((end ^ name.len() as u32).wrapping_mul(multiplier) >> 24) as usize
 }
 
+impl Node {
+    fn end_at(&mut self, span: usize) {
+        self.span = span as u8; // of 255 names at most
+        self.children.first = MAX_NAMES + span;
+    }
+}
+
 impl Names {
-    fn new() -> Self {
-        Names { nodes: Vec::new(), first: 0, slots: [0; SLOTS], multiplier: 0 }
+    /// No names yet, below the one that has its span there.
+    fn new(span: usize) -> Self {
+        Names { nodes: Vec::new(), first: MAX_NAMES + span, slots: [0; SLOTS], multiplier: 0 }
     }
 
     /// Adds what is missing of `path`; nodes on the way take spans from `next` on.
@@ -162,12 +171,14 @@ impl Names {
         });
         match below {
             Some(below) => self.nodes[at].children.insert(below, field, next),
-            None => self.nodes[at].span = field,
+            None => self.nodes[at].end_at(field),
         }
     }
 
     fn add(&mut self, name: &'static str, span: usize) -> usize {
-        self.nodes.push(Node { name: Name::new(name), span, children: Names::new(), before: 0 });
+        let mut node = Node { name: Name::new(name), span: 0, children: Names::new(span), before: 0 };
+        node.end_at(span);
+        self.nodes.push(node);
         self.nodes.len() - 1
     }
 
@@ -195,14 +206,6 @@ impl Names {
         }
     }
 
-    /// Gives each place its number; those of the children of a node stand `spans` behind the node's.
-    fn number(&mut self, first: usize, spans: usize) {
-        self.first = first;
-        for node in &mut self.nodes {
-            node.children.number(node.span + spans, spans);
-        }
-    }
-
     /// Which node has the still escaped name whose quotes are at `start` and before `end`.
     fn find(&self, bytes: &[u8], start: usize, end: usize) -> Option<usize> {
         let name = &bytes[start + 1..end - 1];
@@ -225,36 +228,42 @@ impl Names {
     }
 }
 
-/// A name, made ready to be compared with bytes of a record at once.
+/// A member's name, made ready to be compared with bytes of a record at once.
 #[derive(Debug)]
 struct Name {
     text: &'static str,
-    /// Its bytes between quotes and the colon, zeros after them.
-    quoted: u8x32,
+    /// `,"name":"`, zeros after it: as a member begins that is not the first and is a text.
+    member: u8x32,
     /// A bit for each byte of these.
     bits: u32,
     /// How many they are.
     length: usize,
 }
 
+/// Bytes that are looked at for a name and the text after it.
+const LOOK: usize = 64;
+
 impl Name {
     fn new(text: &'static str) -> Self {
-        let mut quoted = [0; 32];
-        let length = text.len() + 3;
-        let bytes = std::iter::once(b'"').chain(text.bytes()).chain(*b"\":");
-        for (place, byte) in quoted.iter_mut().zip(bytes) {
-            *place = byte;
+        let mut member = [0; 32];
+        let length = text.len() + 5;
+        let bytes = b",\"".iter().chain(text.as_bytes()).chain(b"\":\"");
+        for (place, byte) in member.iter_mut().zip(bytes) {
+            *place = *byte;
         }
-        assert!(length <= quoted.len(), "the name {text} is too long");
-        Name { text, quoted: u8x32::new(quoted), bits: u32::MAX >> (quoted.len() - length), length }
+        if length > member.len() {
+            // never guessed: a record of such bytes is no UTF-8 and refused
+            return Name { text, member: u8x32::splat(0xFF), bits: u32::MAX, length: 0 };
+        }
+        Name { text, member: u8x32::new(member), bits: u32::MAX >> (member.len() - length), length }
     }
 
-    /// Whether this name, in quotes and without escapes, is at `at` with the colon right behind.
-    /// `false` as well where fewer than 32 bytes follow.
+    /// A bit for each byte in which what begins `ahead` differs from a text member of this name:
+    /// the comma before it, or the bracket of its object for the `first` one, included.
     #[inline(always)]
-    fn is_at(&self, bytes: &[u8], at: usize) -> bool {
-        let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk) else { return false };
-        u8x32::new(*chunk).simd_eq(self.quoted).to_bitmask() == self.bits
+    fn differs(&self, ahead: &[u8; LOOK], first: bool) -> u32 {
+        let (ahead, _) = ahead.as_chunks();
+        !(u8x32::new(ahead[0]).simd_eq(self.member).to_bitmask() | u32::from(first)) & self.bits
     }
 }
 
@@ -262,43 +271,55 @@ impl Name {
 fn note(
     names: &Names,
     walk: &mut Walk<'_>,
-    at: usize,
+    mut at: usize,
     depth: usize,
     notes: &mut Notes,
 ) -> Result<usize, Stop> {
-    let mut at = walk.blanks(at + 1);
-    if walk.byte(at)? == b'}' {
-        return Ok(at + 1);
-    }
-    let mut place = names.first;
+    let (mut place, mut first) = (names.first, true);
     loop {
-        let guess = names.nodes.get(usize::from(notes.next[place]));
-        let (node, start) = match guess.filter(|node| node.name.is_at(walk.bytes, at)) {
-            Some(node) => (Some(node), walk.blanks(at + node.name.length)),
-            None => {
-                let (name_end, start) = walk.name(at)?;
-                let found = names.find(walk.bytes, at, name_end);
-                if let Some(found) = found {
-                    notes.next[place] = found as u8; // of 255 paths at most
-                }
-                (found.map(|found| &names.nodes[found]), start)
+        // nearly always the member that came here in the record before
+        let guess = names.nodes.get(usize::from(notes.next[place % (2 * MAX_NAMES)]));
+        let ahead = walk.bytes.get(at..).and_then(<[u8]>::first_chunk);
+        if let (Some(node), Some(ahead)) = (guess, ahead) {
+            let differs = node.name.differs(ahead, first);
+            if differs == 0 {
+                (place, first) = (usize::from(node.span), false);
+                let start = node.name.length.min(LOOK / 2);
+                let end = walk.string_ahead(at, ahead, start)?;
+                notes.put(node, at + start - 1, end);
+                at = end;
+                continue;
             }
-        };
-        let end = match node {
-            Some(node) => {
-                place = node.span;
-                note_value(node, walk, start, depth - 1, notes)?
+            // all but the quote of a text
+            if differs & node.name.bits >> 1 == 0 {
+                (place, first) = (usize::from(node.span), false);
+                let start = walk.blanks(at + node.name.length - 1);
+                at = note_value(node, walk, start, depth - 1, notes)?;
+                continue;
             }
-            None => walk.value(start, depth - 1)?,
+        }
+        let next = match first {
+            true => walk.first_name(at)?,
+            false => walk.next_name(at)?,
         };
-        at = match walk.next_name(end)? {
-            Ok(next) => next,
-            Err(end) => return Ok(end),
+        let start = match next {
+            Next::Name(start) => start,
+            Next::End(end) => return Ok(end),
+        };
+        first = false;
+        let (name_end, value) = walk.name(start)?;
+        at = match names.find(walk.bytes, start, name_end) {
+            Some(found) => {
+                notes.next[place % (2 * MAX_NAMES)] = found as u8; // of 255 names at most
+                let node = &names.nodes[found];
+                place = usize::from(node.span);
+                note_value(node, walk, value, depth - 1, notes)?
+            }
+            None => walk.value(value, depth - 1)?,
         };
     }
 }
 
-#[inline(always)]
 fn note_value(
     node: &Node,
     walk: &mut Walk<'_>,
@@ -306,24 +327,40 @@ fn note_value(
     depth: usize,
     notes: &mut Notes,
 ) -> Result<usize, Stop> {
-    if notes.spans[node.span] != Span::default() {
-        // A twin before this member may have noted fields that this one does not have.
-        clear(&node.children, &mut notes.spans);
-    }
     let end = match walk.byte(start)? {
-        b'"' => walk.string(start)?,
         b'{' if depth > 0 && !node.children.nodes.is_empty() => {
-            note(&node.children, walk, start, depth, notes)?
+            notes.forget(node);
+            let end = note(&node.children, walk, start, depth, notes)?;
+            notes.spans[usize::from(node.span)] = Span { start: start as u32, end: end as u32 };
+            return Ok(end);
         }
         _ => walk.value(start, depth)?,
     };
-    notes.spans[node.span] = Span { start: start as u32, end: end as u32 };
+    notes.put(node, start, end);
     Ok(end)
 }
 
-fn clear(names: &Names, spans: &mut [Span]) {
+impl Notes {
+    /// Notes a value without fields within.
+    #[inline(always)]
+    fn put(&mut self, node: &Node, start: usize, end: usize) {
+        self.forget(node);
+        self.spans[usize::from(node.span)] = Span { start: start as u32, end: end as u32 };
+    }
+
+    /// A twin before this member may have noted fields that this one does not have.
+    #[inline(always)]
+    fn forget(&mut self, node: &Node) {
+        if self.spans[usize::from(node.span)].end > 0 {
+            clear(&node.children, &mut self.spans);
+        }
+    }
+}
+
+#[cold]
+fn clear(names: &Names, spans: &mut [Span; MAX_NAMES]) {
     for node in &names.nodes {
-        spans[node.span] = Span::default();
+        spans[usize::from(node.span)] = Span::default();
         clear(&node.children, spans);
     }
 }

@@ -15,6 +15,15 @@ pub enum Stop {
     Invalid,
 }
 
+/// What follows in an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// A name, which begins at this index.
+    Name(usize),
+    /// Nothing: the index after the object's bracket.
+    End(usize),
+}
+
 /// Bytes that are walked over, and what the walk has met in them.
 ///
 /// Indexes count from the start of the bytes. The walk is made for compact JSON: blanks between
@@ -77,13 +86,30 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The index after a string, from a byte on that is not plain.
+    /// The same for a string whose text begins `start` bytes, half of them at most, into those
+    /// `ahead`, which are at `at`.
+    #[inline(always)]
+    pub fn string_ahead<const N: usize>(
+        &self,
+        at: usize,
+        ahead: &[u8; N],
+        start: usize,
+    ) -> Result<usize, Stop> {
+        let plain = ahead.get(start..).and_then(<[u8]>::first_chunk).map_or(0, json::plain_bytes);
+        match ahead.get(start + plain) {
+            Some(b'"') => Ok(at + start + plain + 1),
+            _ => self.rest_of_string(at + start + plain),
+        }
+    }
+
+    /// The index after a string, from a place within it on.
     #[inline(never)]
     fn rest_of_string(&self, mut at: usize) -> Result<usize, Stop> {
         loop {
+            at = json::plain_end(self.bytes, at);
             match self.byte(at)? {
                 b'"' => return Ok(at + 1),
-                b'\\' => at = json::plain_end(self.bytes, self.escape(at)?),
+                b'\\' => at = self.escape(at)?,
                 _ => return Err(Stop::Invalid),
             }
         }
@@ -103,17 +129,18 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The index of the next name of an object, from the end of a member on; the index after the
-    /// object's bracket as an error.
-    #[inline(always)]
-    pub fn next_name(&mut self, at: usize) -> Result<Result<usize, usize>, Stop> {
-        if self.bytes.get(at..).and_then(<[u8]>::first_chunk) == Some(b",\"") {
-            return Ok(Ok(at + 1));
-        }
+    /// What follows the bracket of an object at `at`.
+    pub fn first_name(&mut self, at: usize) -> Result<Next, Stop> {
+        let at = self.blanks(at + 1);
+        Ok(if self.byte(at)? == b'}' { Next::End(at + 1) } else { Next::Name(at) })
+    }
+
+    /// What follows a member that ends before `at`.
+    pub fn next_name(&mut self, at: usize) -> Result<Next, Stop> {
         let at = self.blanks(at);
         match self.byte(at)? {
-            b',' => Ok(Ok(self.blanks(at + 1))),
-            b'}' => Ok(Err(at + 1)),
+            b',' => Ok(Next::Name(self.blanks(at + 1))),
+            b'}' => Ok(Next::End(at + 1)),
             _ => Err(Stop::Invalid),
         }
     }

@@ -180,7 +180,7 @@ const BLOCK: usize = 32;
 
 /// How many bytes stand before the first quote, backslash or control character.
 #[inline(always)]
-fn plain_bytes(block: &[u8; BLOCK]) -> usize {
+pub fn plain_bytes(block: &[u8; BLOCK]) -> usize {
     let bytes = u8x32::new(*block);
     let backslashes = bytes.simd_eq(u8x32::splat(b'\\'));
     // with its second bit turned, a quote is the byte after the control characters, and no other is
