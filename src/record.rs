@@ -97,31 +97,38 @@ pub struct Record<'a> {
     raw: &'a [u8],
     spans: &'a [Span],
     columns: Option<&'a Columns>,
-    is_compact: bool,
+    shape: Shape,
+}
+
+/// What is known of the form of a JSON record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// No blank, and so no line break, is between its tokens.
+    pub is_compact: bool,
+    /// A known field came twice in one object; of twins the last one is noted.
+    pub has_twins: bool,
 }
 
 impl<'a> Record<'a> {
     /// A JSON record over `raw`; `spans` is indexed by [`Field`].
     pub fn new(raw: &'a [u8], spans: &'a [Span]) -> Self {
-        Record { raw, spans, columns: None, is_compact: false }
+        Record { raw, spans, columns: None, shape: Shape::default() }
     }
 
-    /// Says whether a JSON record is known to have no blanks between its tokens.
-    pub fn compact(mut self, is_compact: bool) -> Self {
-        self.is_compact = is_compact;
-        self
+    /// The same with what is known of its form.
+    pub fn with_shape(self, shape: Shape) -> Self {
+        Record { shape, ..self }
     }
 
-    /// Whether it is known that no blank, and so no line break, is between the tokens of a JSON
-    /// record.
-    pub fn is_compact(&self) -> bool {
-        self.is_compact
+    /// What is known of the form of a JSON record.
+    pub fn shape(&self) -> Shape {
+        self.shape
     }
 
     /// A row of text over `raw`; `spans` is indexed by the place among `columns`, and empty where
     /// the row has nothing to say (`-`).
     pub fn of_row(raw: &'a [u8], spans: &'a [Span], columns: &'a Columns) -> Self {
-        Record { raw, spans, columns: Some(columns), is_compact: false }
+        Record { raw, spans, columns: Some(columns), shape: Shape::default() }
     }
 
     /// The record's bytes exactly as they stand in the object: valid UTF-8 and, for JSON log

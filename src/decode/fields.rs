@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 use wide::u8x32;
 
 use super::grammar::{Next, Stop, Walk};
-use crate::record::{Record, Span, json};
+use crate::record::{Record, Shape, Span, json};
 
 /// The deepest nesting of a record, the record itself counted. A line holds its record one level
 /// down and must still be readable where the limit is 128, which is common.
@@ -29,8 +29,7 @@ struct Notes {
     /// By [`Node::span`], and behind those by [`Names::first`]: the node that came next, or first,
     /// in the record before. Records of one log type mostly keep the order of their members.
     next: Box<[u8; 2 * MAX_NAMES]>,
-    /// The record has no blanks between its tokens.
-    is_compact: bool,
+    shape: Shape,
 }
 
 /// Most names that all paths have together; one place more is the record's own.
@@ -87,7 +86,7 @@ impl FieldReader {
         let notes = Notes {
             spans: Box::new([Span::default(); MAX_NAMES]),
             next: Box::new([0; 2 * MAX_NAMES]),
-            is_compact: false,
+            shape: Shape::default(),
         };
         FieldReader { paths, notes }
     }
@@ -101,12 +100,13 @@ impl FieldReader {
     /// why, once its end is known.
     pub fn walk(&mut self, bytes: &[u8]) -> Result<usize, Stop> {
         self.notes.spans.fill(Span::default());
+        self.notes.shape.has_twins = false;
         let mut walk = Walk::new(bytes);
         if walk.byte(0)? != b'{' {
             return Err(Stop::Invalid);
         }
         let end = note(&self.paths.roots, &mut walk, 0, MAX_DEPTH, &mut self.notes)?;
-        self.notes.is_compact = !walk.has_blanks;
+        self.notes.shape.is_compact = !walk.has_blanks;
         // nearly all records are ASCII, which is cheaper to see than UTF-8
         match bytes[..end].is_ascii() || std::str::from_utf8(&bytes[..end]).is_ok() {
             true => Ok(end),
@@ -128,7 +128,7 @@ impl FieldReader {
 
     /// The record that was read last, whose bytes are `raw`.
     pub fn record<'a>(&'a self, raw: &'a [u8]) -> Record<'a> {
-        Record::new(raw, &self.notes.spans[..self.paths.count]).compact(self.notes.is_compact)
+        Record::new(raw, &self.notes.spans[..self.paths.count]).with_shape(self.notes.shape)
     }
 }
 
@@ -352,6 +352,7 @@ impl Notes {
     #[inline(always)]
     fn forget(&mut self, node: &Node) {
         if self.spans[usize::from(node.span)].end > 0 {
+            self.shape.has_twins = true;
             clear(&node.children, &mut self.spans);
         }
     }

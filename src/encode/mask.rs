@@ -2,8 +2,9 @@
 
 use std::borrow::Cow;
 
-use memchr::{memchr2, memmem};
+use memchr::memmem;
 
+use super::push_in_one_line;
 use crate::record::walk::{self, Header};
 use crate::record::{Record, Span, json, waf::field};
 
@@ -27,16 +28,46 @@ impl HeaderMask {
 
     /// Appends a WAF record in one line, byte for byte but for line breaks and hidden values.
     pub fn push_one_line(&self, record: &Record<'_>, out: &mut Vec<u8>) {
-        self.judge(record, |_, _| {}).push_one_line(record.raw(), out);
+        self.judge(record, |_, _| {}).push_one_line(record, out);
     }
 
     /// What is hidden of a WAF record. Calls `shown` with the name, still escaped, and the place of
     /// the value of each header that is not.
     #[inline(always)]
     pub(super) fn judge<'r>(&self, record: &Record<'r>, mut shown: impl FnMut(&'r [u8], Span)) -> Hidden {
-        let mut hidden = Hidden::default();
-        let raw = record.raw();
+        let (mut hidden, raw) = (Hidden::default(), record.raw());
         let list = record.span(field::HEADERS).unwrap_or_default();
+        if record.shape().has_twins {
+            self.judge_twins(raw, list, &mut hidden);
+        }
+        self.judge_list(raw, list, &mut hidden, &mut shown);
+        hidden
+    }
+
+    /// Hides the values of the lists of headers before `last`, which readers of JSON do not see.
+    #[cold]
+    fn judge_twins(&self, raw: &[u8], last: Span, hidden: &mut Hidden) {
+        walk::each_member(raw, |name, request| {
+            if !walk::is_name(name, "httpRequest") {
+                return;
+            }
+            walk::each_member(request, |name, list| {
+                let list = span_in(raw, list);
+                if walk::is_name(name, "headers") && list != last {
+                    self.judge_list(raw, list, hidden, &mut |_, _| {});
+                }
+            });
+        });
+    }
+
+    #[inline(always)]
+    fn judge_list<'r>(
+        &self,
+        raw: &'r [u8],
+        list: Span,
+        hidden: &mut Hidden,
+        shown: &mut impl FnMut(&'r [u8], Span),
+    ) {
         walk::each_header(raw, list, |header| {
             let (name, value) = match header {
                 Header::Plain { name, value } => {
@@ -46,14 +77,13 @@ impl HeaderMask {
                     }
                     (name, value)
                 }
-                Header::Other(object) => match self.judge_other(raw, object, &mut hidden) {
+                Header::Other(object) => match self.judge_other(raw, object, hidden) {
                     Some(header) => header,
                     None => return,
                 },
             };
             shown(name, value);
         });
-        hidden
     }
 
     /// Hides all values of a header one of whose names is hidden; of any other returns the last
@@ -67,8 +97,7 @@ impl HeaderMask {
                 last_name = json::string_body(value);
                 is_hidden |= last_name.is_some_and(|name| self.hides(name));
             } else if walk::is_name(name, "value") {
-                let start = object.start + (value.as_ptr() as usize - header.as_ptr() as usize) as u32;
-                values.push(Span { start, end: start + value.len() as u32 });
+                values.push(span_in(raw, value));
             }
         });
         if is_hidden {
@@ -143,6 +172,12 @@ fn bytes(raw: &[u8], span: Span) -> &[u8] {
     &raw[span.start as usize..span.end as usize]
 }
 
+/// Where a slice of a record lies in it.
+fn span_in(raw: &[u8], slice: &[u8]) -> Span {
+    let start = (slice.as_ptr() as usize - raw.as_ptr() as usize) as u32;
+    Span { start, end: start + slice.len() as u32 }
+}
+
 /// The values of a record that are hidden, in their order.
 #[derive(Debug, Default)]
 pub(super) struct Hidden {
@@ -167,18 +202,14 @@ impl Hidden {
 
     /// Appends the bytes of the record in one line, as they are but for line breaks and these
     /// values.
-    pub(super) fn push_one_line(&self, raw: &[u8], out: &mut Vec<u8>) {
-        let push = match memchr2(b'\n', b'\r', raw) {
-            Some(_) => json::push_one_line,
-            None => Vec::extend_from_slice,
-        };
-        let mut copied = 0;
+    pub(super) fn push_one_line(&self, record: &Record<'_>, out: &mut Vec<u8>) {
+        let (raw, mut copied) = (record.raw(), 0);
         for value in self.few[..self.count].iter().chain(&self.more) {
-            push(out, &raw[copied..value.start as usize]);
+            push_in_one_line(record, &raw[copied..value.start as usize], out);
             out.extend_from_slice(REDACTED);
             copied = value.end as usize;
         }
-        push(out, &raw[copied..]);
+        push_in_one_line(record, &raw[copied..], out);
     }
 }
 

@@ -26,6 +26,14 @@ fn text<'a>(record: &Record<'a>, field: Field) -> Option<&'a [u8]> {
     json::filled_string(record.get(field)?)
 }
 
+/// Appends the bytes of a JSON record, or a piece of them, with spaces for line breaks.
+fn push_in_one_line(record: &Record<'_>, piece: &[u8], out: &mut Vec<u8>) {
+    match record.shape().is_compact {
+        true => out.extend_from_slice(piece),
+        false => json::push_one_line(out, piece),
+    }
+}
+
 /// A form that records can be written in.
 pub struct Encoding {
     /// The word of the configuration.

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use super::mask::HeaderMask;
-use super::{EncodeSettings, Encoder, Origin, SettingsError};
-use crate::record::{LogType, Record, json};
+use super::{EncodeSettings, Encoder, Origin, SettingsError, push_in_one_line};
+use crate::record::{LogType, Record};
 
 /// Encodes the records of any log type.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ impl Encoder for RawEncoder {
     fn encode(&self, record: &Record<'_>, _: &Origin, out: &mut Vec<u8>) {
         match &self.mask {
             Some(mask) => mask.push_one_line(record, out),
-            None => json::push_one_line(out, record.raw()),
+            None => push_in_one_line(record, record.raw(), out),
         }
         out.push(b'\n');
     }

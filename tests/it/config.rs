@@ -335,7 +335,7 @@ fn wrong_source_settings_are_named_with_the_way_out() {
         ),
         ("half minutes", "recurrence = \"90S\"", &["recurrence", "whole minutes"]),
         ("nothing", "recurrence = \"0M\"", &["recurrence", "at least 1M"]),
-        ("a number", "recurrence = 5", &["source.main.recurrence", "integer `5`", "string"]),
+        ("a number", "recurrence = 5", &["source.main.recurrence", "integer `5`", "a text in quotes"]),
         (
             "typo",
             "recurence = \"5M\"",

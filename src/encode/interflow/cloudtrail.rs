@@ -9,8 +9,7 @@ use memchr::{memchr, memmem, memrchr};
 use super::line::{member, push_nested, push_object, push_text, text_member};
 use super::{Content, Header, InterflowSettings, SettingsError, push_srcip};
 use crate::encode::cloudtrail::Event;
-use crate::encode::text;
-use crate::encode::{Encoder, Origin};
+use crate::encode::{Encoder, Origin, push_in_one_line, text};
 use crate::record::cloudtrail::{FREE_FORM, field};
 use crate::record::{Record, Span, json};
 
@@ -82,15 +81,12 @@ impl CloudTrailEncoder {
                 if start == end || matches!(raw[start], b'"' | b'n') {
                     continue;
                 }
-                json::push_one_line(out, &raw[copied..start]);
+                push_in_one_line(record, &raw[copied..start], out);
                 json::push_as_string(out, &raw[start..end]);
                 copied = end;
             }
         }
-        match record.is_compact() {
-            true => out.extend_from_slice(&raw[copied..]),
-            false => json::push_one_line(out, &raw[copied..]),
-        }
+        push_in_one_line(record, &raw[copied..], out);
     }
 }
 

@@ -2,8 +2,8 @@
 
 use super::line::{push_text, text_member};
 use super::{Content, Header, InterflowSettings, SettingsError};
-use crate::encode::{Encoder, Origin};
-use crate::record::{Record, json, time, walk};
+use crate::encode::{Encoder, Origin, push_in_one_line};
+use crate::record::{Record, time, walk};
 
 /// Every member that a line may have beside the vendor object.
 pub(super) const MEMBERS: &[&str] = &[
@@ -48,7 +48,7 @@ impl Encoder for JsonlEncoder {
         self.header.begin(self.time(record), origin, out);
         push_text(out, text_member!("_id"), Some(&origin.record_id()));
         self.header.push_place(origin, out);
-        json::push_one_line(out, record.raw());
+        push_in_one_line(record, record.raw(), out);
         out.extend_from_slice(b"}\n");
     }
 }

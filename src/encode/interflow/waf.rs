@@ -82,7 +82,7 @@ impl Encoder for WafEncoder {
         push_web_acl(&mut line);
         push_labels(record, line.out);
         self.header.push_place(origin, line.out);
-        headers.hidden.push_one_line(line.raw, line.out);
+        headers.hidden.push_one_line(record, line.out);
         line.push(b"}\n");
     }
 }
