@@ -6,8 +6,8 @@ use s3sweep::aws::{self, Caller, Timeouts};
 use s3sweep::config::{Access, Credentials, Roles, Secret};
 
 use super::site::Site;
-use super::stub::{Answer, Asked, Stub, ok};
-use super::{access, keys, list, role_of, server};
+use super::stub::{Stub, ok};
+use super::{access, grant_role, keys, list, server};
 
 const HOP: &str = "arn:aws:iam::111122223333:role/hop";
 const LOGS: &str = "arn:aws:iam::444455556666:role/logs";
@@ -27,19 +27,9 @@ fn roles(arns: &[&str]) -> Roles {
     }
 }
 
-/// Gives the role `hop` a key of its own, and `logs` the one that the S3 server knows.
-fn grant(asked: &Asked) -> Answer {
-    let call =
-        if asked.text.contains("WithWebIdentity") { "AssumeRoleWithWebIdentity" } else { "AssumeRole" };
-    match asked.text.contains("role%2Fhop") {
-        true => ok(role_of(call, "HOPKEY", "hop-secret", "hop-token")),
-        false => ok(role_of(call, "S3SWEEPTESTKEY", "s3sweep-test-secret", "logs-token")),
-    }
-}
-
 #[tokio::test]
 async fn roles_are_taken_on_one_by_the_other_and_kept() {
-    let (server, sts) = (server().await, Stub::start(grant).await);
+    let (server, sts) = (server().await, Stub::start(grant_role).await);
     let access = Access {
         credentials: keys("BASEKEY", "base-secret"),
         roles: Some(roles(&[HOP, LOGS])),
@@ -69,7 +59,7 @@ async fn a_token_file_takes_on_the_first_role() {
     let folder = tempfile::tempdir().unwrap();
     let token = folder.path().join("token");
     std::fs::write(&token, "hush.web.token\n").unwrap();
-    let (server, sts) = (server().await, Stub::start(grant).await);
+    let (server, sts) = (server().await, Stub::start(grant_role).await);
     let access = Access {
         credentials: Credentials::WebIdentity(token.clone()),
         roles: Some(roles(&[HOP, LOGS])),
@@ -111,7 +101,7 @@ async fn a_role_that_is_refused_is_named_and_no_secret_is() {
 async fn an_identity_is_told_with_its_provider() {
     let sts = Stub::start(move |asked| match asked.text.contains("GetCallerIdentity") {
         true => ok(TOLD),
-        false => grant(asked),
+        false => grant_role(asked),
     })
     .await;
     let mut access = Access {

@@ -56,6 +56,16 @@ async fn server() -> S3Server {
     S3Server::start(["acme"]).await.expect("a loopback port is free")
 }
 
+/// STS that gives the role `hop` a key of its own, and any other one the key that the S3 server knows.
+fn grant_role(asked: &stub::Asked) -> stub::Answer {
+    let call =
+        if asked.text.contains("WithWebIdentity") { "AssumeRoleWithWebIdentity" } else { "AssumeRole" };
+    match asked.text.contains("role%2Fhop") {
+        true => stub::ok(role_of(call, "HOPKEY", "hop-secret", "hop-token")),
+        false => stub::ok(role_of(call, "S3SWEEPTESTKEY", "s3sweep-test-secret", "logs-token")),
+    }
+}
+
 /// What STS answers when a role is taken on.
 fn role_of(call: &str, id: &str, secret: &str, token: &str) -> String {
     format!(

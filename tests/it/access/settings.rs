@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::aws::{Aws, WORD};
 use super::site::{Ran, Site};
-use super::stub::{Answer, Asked, Stub, ok};
-use super::{PAGE, role_of, server};
+use super::stub::{Stub, ok};
+use super::{PAGE, grant_role, server};
 
 const HOP: &str = "arn:aws:iam::111122223333:role/hop";
 const LOGS: &str = "arn:aws:iam::444455556666:role/logs";
@@ -158,19 +158,9 @@ async fn plain_http_goes_to_other_machines_where_it_is_allowed() {
     assert_eq!((ran.code, proxy.asked().len()), (Some(0), 1), "{}", ran.all);
 }
 
-/// Gives `hop` a key of its own, and any other role the one that the server knows.
-fn grant(asked: &Asked) -> Answer {
-    let call =
-        if asked.text.contains("WithWebIdentity") { "AssumeRoleWithWebIdentity" } else { "AssumeRole" };
-    match asked.text.contains("role%2Fhop") {
-        true => ok(role_of(call, "HOPKEY", "hop-secret", "hop-token")),
-        false => ok(role_of(call, "S3SWEEPTESTKEY", "s3sweep-test-secret", "logs-token")),
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn roles_are_taken_on_as_typed() {
-    let (server, sts) = (server().await, Stub::start(grant).await);
+    let (server, sts) = (server().await, Stub::start(grant_role).await);
     let (endpoint, url) = (format!("endpoint_url = \"{}\"", server.endpoint_url()), sts.url());
     let key = "access_key_id = \"BASEKEY\", secret_access_key = \"base\"";
     let base = format!("{key}, sts_endpoint_url = \"{url}\", role_arn = \"{LOGS}\"");
