@@ -32,7 +32,7 @@ struct Notes {
     shape: Shape,
 }
 
-/// Most names that all paths have together; one place more is the record's own.
+/// Places for the names of all paths together; the last one is the record's own.
 const MAX_NAMES: usize = 256;
 
 /// The dotted paths of the fields of one log type, made ready for look-up.
