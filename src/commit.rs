@@ -401,14 +401,18 @@ impl Committer {
             Message::Append(header, entries, answer) => {
                 let appended = self
                     .with_durable(move |durable| {
-                        Ok(durable.history.append(&header, entries.into_iter().map(Ok::<_, HistoryError>))?)
+                        let entries = entries.into_iter().map(Ok::<_, HistoryError>);
+                        let appended = durable.history.append(&header, entries)?;
+                        durable.history.sync()?;
+                        Ok(appended)
                     })
                     .await?;
                 reply(answer, appended);
                 return Ok(());
             }
             Message::CleanUp(source, leaf, time, answer) => {
-                self.with_durable(move |durable| Ok(clean_up(&*durable.state, source, &leaf, time)?)).await?;
+                self.with_durable(move |durable| Ok(clean_up(&*durable.state, source, &[(*leaf, time)])?))
+                    .await?;
                 reply(answer, ());
                 return Ok(());
             }

@@ -45,12 +45,11 @@ pub(super) fn close(durable: &mut Durable, closing: Closing) -> Result<(), Commi
         }
         lengths.insert(appended.file, appended.length);
     }
+    durable.history.sync()?;
     changes.extend(lengths.into_iter().map(|(file, length)| Change::PutHistory(file, length)));
     failpoint::hit("between-history-and-closing");
     state.apply(&Batch(changes))?;
-    for (leaf, time) in &prefixes {
-        clean_up(&*state, source, leaf, *time)?;
-    }
+    clean_up(&*state, source, &prefixes)?;
     prune(durable, at)
 }
 
@@ -81,27 +80,34 @@ fn into_history((key, entry): (String, LedgerEntry)) -> HistoryEntry {
     }
 }
 
-/// Deletes the ledger of a closed prefix; may be repeated.
+/// Deletes the ledgers of closed prefixes, in few batches; may be repeated.
 pub(super) fn clean_up(
     state: &dyn State,
     source: SourceKey,
-    leaf: &Leaf,
-    time: PrefixTime,
+    prefixes: &[(Leaf, PrefixTime)],
 ) -> Result<(), StateError> {
     let mut batch = Vec::with_capacity(CLEANUP_BATCH);
-    for entry in LedgerOf::new(state, source, leaf, time) {
-        let (key, entry) = entry?;
-        if entry.outcome == Outcome::Gone {
-            batch.push(Change::DeleteProgress(source, key.clone()));
+    let apply_when_full = |batch: &mut Vec<Change>| -> Result<(), StateError> {
+        if batch.len() < CLEANUP_BATCH {
+            return Ok(());
         }
-        batch.push(Change::DeleteEntry(source, key));
-        if batch.len() >= CLEANUP_BATCH {
-            state.apply(&Batch(std::mem::take(&mut batch)))?;
-            failpoint::hit("mid-ledger-cleanup");
+        state.apply(&Batch(std::mem::take(batch)))?;
+        failpoint::hit("mid-ledger-cleanup");
+        Ok(())
+    };
+    for (leaf, time) in prefixes {
+        for entry in LedgerOf::new(state, source, leaf, *time) {
+            let (key, entry) = entry?;
+            if entry.outcome == Outcome::Gone {
+                batch.push(Change::DeleteProgress(source, key.clone()));
+            }
+            batch.push(Change::DeleteEntry(source, key));
+            apply_when_full(&mut batch)?;
         }
+        batch.push(Change::DeleteCleanup(source, leaf.head().to_owned(), *time));
+        apply_when_full(&mut batch)?;
     }
     failpoint::hit("mid-ledger-cleanup");
-    batch.push(Change::DeleteCleanup(source, leaf.head().to_owned(), time));
     state.apply(&Batch(batch))
 }
 

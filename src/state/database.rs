@@ -3,7 +3,7 @@
 //! sled's `flush` writes neither the file's size nor the disk's cache: after a power cut most
 //! databases that were only flushed were empty or could not be opened. So each batch is followed
 //! by a `sync_data` of our own on sled's file. sled reuses the space of its file slowly, and a pair
-//! costs several times its bytes: so ledger entries are packed, and a file that has outgrown its
+//! costs several times its bytes: so what is many is packed, and a file that has outgrown its
 //! live data is written anew and exchanged.
 
 use std::fs::{File, TryLockError};
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tracing::error;
 
-use super::ledger::{self, Ledger, Operation, Pairs, Stored};
+use super::blocks::{self, Blocks, Operation, Pairs, Stored};
 use super::packed::Changes;
 use super::{MAX_BATCH, Pair, StateError, disk::damaged, disk::io, format, swap};
 use crate::{failpoint, failure};
@@ -36,7 +36,7 @@ const LOCK_WAIT: Duration = Duration::from_millis(10);
 /// How long closing a database is waited for; a large one on a slow disk takes seconds.
 const CLOSING: Duration = Duration::from_secs(30);
 
-/// Pairs of plain entries that are packed at once.
+/// Plain pairs that are packed at once.
 const PLAIN_PAGE: usize = 1000;
 
 /// An open database. Readers see every batch that was written and noted; while blocks change
@@ -44,7 +44,7 @@ const PLAIN_PAGE: usize = 1000;
 pub(super) struct Database {
     /// `None` only where opening failed after an exchange.
     files: Option<Files>,
-    ledger: Ledger,
+    blocks: Blocks,
     /// The folder of the state.
     dir: PathBuf,
 }
@@ -61,8 +61,8 @@ impl Database {
     /// Opens the database of the state in `dir`, creating it when there is none.
     pub(super) fn open(dir: &Path) -> Result<Self, StateError> {
         let files = Files::open(&swap::live(dir))?;
-        let ledger = Ledger::open(&files)?;
-        Ok(Database { files: Some(files), ledger, dir: dir.to_owned() })
+        let blocks = Blocks::open(&files)?;
+        Ok(Database { files: Some(files), blocks, dir: dir.to_owned() })
     }
 
     fn files(&self) -> Result<&Files, StateError> {
@@ -74,14 +74,14 @@ impl Database {
         self.files.is_some()
     }
 
-    /// Writes one batch, whole or not at all; it is durable on return. `changes` are those of the
-    /// ledger; readers see them once they are noted with the number that is returned.
+    /// Writes one batch, whole or not at all; it is durable on return. `changes` are those of
+    /// packed pairs; readers see them once they are noted with the number that is returned.
     pub(super) fn write(
         &self,
         mut operations: Vec<Operation>,
         changes: &Changes,
     ) -> Result<usize, StateError> {
-        let chunks = self.ledger.journal(changes);
+        let chunks = self.blocks.journal(changes);
         let number = chunks.len();
         operations.extend(chunks);
         self.files()?.write(operations)?;
@@ -90,12 +90,12 @@ impl Database {
 
     /// Changes that were written in so many chunks.
     pub(super) fn note(&mut self, changes: Changes, chunks: usize) {
-        self.ledger.note(changes, chunks);
+        self.blocks.note(changes, chunks);
     }
 
     /// Folds what waits into the blocks when there is enough of it; tells whether it did.
     pub(super) fn fold_when_due(&mut self) -> Result<bool, StateError> {
-        if !self.ledger.is_due() {
+        if !self.blocks.is_due() {
             return Ok(false);
         }
         self.fold()?;
@@ -104,28 +104,30 @@ impl Database {
 
     fn fold(&mut self) -> Result<(), StateError> {
         let files = self.files()?;
-        files.write_steps(self.ledger.fold(files)?)?;
-        self.ledger.folded();
+        files.write_steps(self.blocks.fold(files)?)?;
+        self.blocks.folded();
         Ok(())
     }
 
-    /// Whether it still holds ledger entries as pairs of their own, as versions before the packing
-    /// left them.
-    pub(super) fn has_plain_entries(&self) -> Result<bool, StateError> {
-        Ok(self.files()?.range(&[format::ENTRY], &[format::ENTRY + 1]).next().transpose()?.is_some())
+    /// Whether it still holds pairs of their own that are packed by now, as earlier versions left
+    /// them.
+    pub(super) fn has_plain(&self) -> Result<bool, StateError> {
+        let files = self.files()?;
+        Ok(plain_pairs(files).next().transpose()?.is_some())
     }
 
     /// Packs them; may be repeated.
-    pub(super) fn pack_plain_entries(&mut self) -> Result<(), StateError> {
+    pub(super) fn pack_plain(&mut self) -> Result<(), StateError> {
         let files = self.files()?;
         loop {
-            let plain = files.range(&[format::ENTRY], &[format::ENTRY + 1]).take(PLAIN_PAGE);
-            let page: Changes =
-                plain.map(|pair| pair.map(|(key, value)| (key, Some(value)))).collect::<Result<_, _>>()?;
+            let page: Changes = plain_pairs(files)
+                .take(PLAIN_PAGE)
+                .map(|pair| pair.map(|(key, value)| (key, Some(value))))
+                .collect::<Result<_, _>>()?;
             if page.is_empty() {
                 return Ok(());
             }
-            let mut steps = ledger::fold(files, &page)?;
+            let mut steps = blocks::fold(files, &page)?;
             steps.extend(page.into_keys().map(|key| vec![(key, None)]));
             files.write_steps(steps)?;
         }
@@ -134,33 +136,27 @@ impl Database {
     /// One value.
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
         let files = self.files()?;
-        if key.first() == Some(&format::ENTRY) {
-            return self.ledger.get(files, key);
+        if format::is_packed(key) {
+            return self.blocks.get(files, key);
         }
         Ok(files.call("read", |db| db.get(key))?.map(|value| value.to_vec()))
     }
 
-    /// Up to `limit` pairs with `from <= key < to`, ledger entries each on its own.
+    /// Up to `limit` pairs with `from <= key < to`, packed ones each on its own.
     pub(super) fn scan(&self, from: &[u8], to: &[u8], limit: usize) -> Result<Vec<Pair>, StateError> {
         let files = self.files()?;
-        let (first, behind) = ([format::ENTRY], [format::ENTRY + 1]);
         let mut page: Vec<Pair> = Vec::new();
-        for (from, to, of_ledger) in [
-            (from.max(&[format::FIRST]), to.min(&first), false),
-            (from.max(&first), to.min(&behind), true),
-            (from.max(&behind), to, false),
-        ] {
-            let left = limit.saturating_sub(page.len());
-            if from >= to || left == 0 {
-                continue;
+        let mut begin = [format::FIRST];
+        for tag in format::PACKED {
+            let (first, behind) = ([tag], [tag + 1]);
+            for pair in stretch(files, from.max(&begin), to.min(&first)).take(limit - page.len()) {
+                page.push(pair?);
             }
-            if of_ledger {
-                page.extend(self.ledger.scan(files, from, to, left)?);
-            } else {
-                for pair in files.range(from, to).take(left) {
-                    page.push(pair?);
-                }
-            }
+            page.extend(self.blocks.scan(files, from.max(&first), to.min(&behind), limit - page.len())?);
+            begin = behind;
+        }
+        for pair in stretch(files, from.max(&begin), to).take(limit - page.len()) {
+            page.push(pair?);
         }
         Ok(page)
     }
@@ -206,6 +202,16 @@ impl Database {
         self.files = Some(Files::open(&swap::live(&self.dir))?);
         Ok(())
     }
+}
+
+/// Stored pairs with `from <= key < to`; none where that is no range.
+fn stretch<'f>(files: &'f Files, from: &[u8], to: &[u8]) -> Pairs<'f> {
+    if from < to { files.range(from, to) } else { Box::new(std::iter::empty()) }
+}
+
+/// Pairs of kinds that are packed, each stored on its own.
+fn plain_pairs(files: &Files) -> impl Iterator<Item = Result<Pair, StateError>> {
+    format::PACKED.into_iter().flat_map(|tag| files.range(&[tag], &[tag + 1]))
 }
 
 impl Files {

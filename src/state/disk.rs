@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGua
 
 use tracing::{debug, warn};
 
+use super::blocks::Operation;
 use super::database::{Database, await_release, build};
-use super::ledger::Operation;
 use super::lock::{LockError, StateLock};
 use super::packed::Changes;
 use super::rebuild::{self, KnownSource, Rebuilt};
@@ -75,7 +75,7 @@ impl DiskState {
         let lock = Arc::new(StateLock::acquire(dir)?);
         recover(dir)?;
         let state = Self::open_locked(dir, instance, adopt, sidecar::read(dir)?, &lock)?;
-        state.pack_plain_entries()?;
+        state.pack_plain()?;
         let state = DiskState { overgrown, ..state };
         state.rewrite_when_overgrown(&mut state.database_mut())?;
         Ok(state)
@@ -147,6 +147,7 @@ impl DiskState {
 
     /// A state whose database is whole, with sidecar and history brought to it.
     fn mended(self, bad_sidecar: Option<String>) -> Result<Self, StateError> {
+        self.pack_plain()?;
         let changes = rebuild::mend_history(&self.dir, &(&self as &dyn State).history()?)?;
         if bad_sidecar.is_none() && changes.is_empty() {
             return Err(nothing_to_rebuild(&self.dir));
@@ -202,6 +203,7 @@ impl DiskState {
             let fresh = state.sidecar.lock().unwrap_or_else(PoisonError::into_inner);
             sidecar::write(dir, &fresh)?;
         }
+        state.pack_plain()?;
         Ok(state)
     }
 
@@ -214,18 +216,18 @@ impl DiskState {
         self.database.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ledger entries of versions that kept each in a pair of its own. The sidecar of this version
+    /// What versions before the packing kept in pairs of their own. The sidecar of this version
     /// comes first: from then on those versions refuse the state.
-    fn pack_plain_entries(&self) -> Result<(), StateError> {
+    fn pack_plain(&self) -> Result<(), StateError> {
         let mut database = self.database_mut();
-        if !database.has_plain_entries()? {
+        if !database.has_plain()? {
             return Ok(());
         }
         {
             let sidecar = self.sidecar.lock().unwrap_or_else(PoisonError::into_inner);
             sidecar::write(&self.dir, &sidecar)?;
         }
-        database.pack_plain_entries()
+        database.pack_plain()
     }
 
     /// Exchanges a database whose file is far larger than what lives in it. Where there is no room
@@ -332,12 +334,12 @@ impl State for DiskState {
     fn apply(&self, batch: &Batch) -> Result<(), StateError> {
         let mut sidecar = self.sidecar.lock().unwrap_or_else(PoisonError::into_inner);
         let sequence = sidecar.sequence + 1;
-        let (entries, mut others): (Vec<Operation>, Vec<Operation>) =
-            batch.0.iter().map(format::encode).partition(|(key, _)| key.first() == Some(&format::ENTRY));
-        let entries: Changes = entries.into_iter().collect();
+        let (packed, mut others): (Vec<Operation>, Vec<Operation>) =
+            batch.0.iter().map(format::encode).partition(|(key, _)| format::is_packed(key));
+        let packed: Changes = packed.into_iter().collect();
         others.extend(own(sequence, &sidecar.instance).map(|(key, value)| (key, Some(value))));
-        let chunks = self.database().write(others, &entries)?;
-        self.database_mut().note(entries, chunks);
+        let chunks = self.database().write(others, &packed)?;
+        self.database_mut().note(packed, chunks);
         sidecar.sequence = sequence;
         note(&mut sidecar, batch);
         failpoint::hit("before-sidecar");

@@ -196,6 +196,38 @@ fn plain(dir: &Path, pairs: Vec<Operation>) {
     database.write(pairs, &Changes::new()).expect("written");
 }
 
+/// A database of a version that kept a pair per planned recheck.
+#[test]
+fn plain_rechecks_are_packed_at_start() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let dir = folder.path();
+    let state = DiskState::open(dir, "collector", false).expect("opened");
+    state.apply(&Batch(vec![entry("a".into())])).expect("applied");
+    drop(state);
+    let at = |seconds| chrono::DateTime::from_timestamp(seconds, 0).expect("a time");
+    let recheck = crate::state::Recheck {
+        closed_at: at(5),
+        done: 1,
+        frames: vec![("2026-06-02.jsonl.zst".into(), 7)],
+        extra: false,
+        waits_since: None,
+    };
+    let time = crate::pattern::PrefixTime::OPEN_ENDED;
+    let stored =
+        (1..400).map(|due| (format::recheck_key(SOURCE, at(due), "a/", time), Some(format::json(&recheck))));
+    for part in stored.collect::<Vec<_>>().chunks(150) {
+        plain(dir, part.to_vec());
+    }
+    for _ in 0..2 {
+        let state = DiskState::open(dir, "collector", false).expect("opened");
+        assert!(!state.database().has_plain().expect("read"));
+        let due = (&state as &dyn State).rechecks(SOURCE, at(300), usize::MAX).expect("read");
+        assert_eq!(due.len(), 300);
+        assert!(due.iter().all(|(_, head, _, found)| head == "a/" && *found == recheck));
+        assert!((&state as &dyn State).entry(SOURCE, "a").expect("read").is_some());
+    }
+}
+
 /// A database of a version that kept a pair per ledger entry.
 #[test]
 fn plain_ledger_entries_are_packed_at_start() {
@@ -215,7 +247,7 @@ fn plain_ledger_entries_are_packed_at_start() {
     let old = std::fs::read_to_string(sidecar::path_of(dir)).expect("read");
     for _ in 0..2 {
         let state = DiskState::open(dir, "collector", false).expect("opened");
-        assert!(!state.database().has_plain_entries().expect("read"));
+        assert!(!state.database().has_plain().expect("read"));
         let mut want = keys.clone();
         want.sort();
         let entries = (&state as &dyn State).entries(SOURCE, None, usize::MAX).expect("read");

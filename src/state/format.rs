@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use super::packed::{put_number, take_number};
 use super::{
     Change, FailedObject, LeafRecord, LedgerEntry, Marker, Outcome, Progress, Quarantined, Recheck,
-    SourceKey, SourceRecord, StateError, ledger,
+    SourceKey, SourceRecord, StateError, blocks,
 };
 use crate::pattern::PrefixTime;
 use crate::sink::Position;
@@ -40,11 +40,19 @@ pub const QUARANTINE: u8 = b'q';
 pub const HISTORY: u8 = b'h';
 /// A paused source, by name: it outlives generations.
 pub const PAUSED: u8 = b'w';
-/// A block of packed ledger entries, by the first of them: how [`super::disk`] keeps [`ENTRY`]
-/// pairs. Capitals are kinds that only the disk has; no reader sees them.
+/// A block of packed pairs, by the first of them: how [`super::disk`] keeps the kinds of [`PACKED`].
+/// Capitals are kinds that only the disk has; no reader sees them.
 pub const BLOCK: u8 = b'B';
-/// A part of the ledger's journal, by number.
+/// A part of the journal of packed pairs, by number.
 pub const JOURNAL: u8 = b'J';
+
+/// Kinds of which there may be one for every object or closed prefix, rising.
+pub const PACKED: [u8; 2] = [ENTRY, RECHECK];
+
+/// Whether the disk packs the pair of this key.
+pub fn is_packed(key: &[u8]) -> bool {
+    key.first().is_some_and(|tag| PACKED.contains(tag))
+}
 
 /// The kinds that belong to one generation of a source.
 pub const GENERATION_TAGS: [u8; 7] = [LEAF, MARKER, ENTRY, FAILED, PROGRESS, CLEANUP, RECHECK];
@@ -55,6 +63,11 @@ const JSON_V1: u8 = 1;
 const ENTRY_V1: u8 = 1;
 /// Version of ledger entries that is written.
 const ENTRY_V2: u8 = 2;
+/// Version of rechecks that is written; the first is JSON.
+const RECHECK_V2: u8 = 2;
+/// Bits of a recheck's flags.
+const EXTRA: u8 = 1;
+const WAITS: u8 = 2;
 /// Bit of the outcome's byte: the ETag is the 16 bytes that its 32 digits spell.
 const SHORT_ETAG: u8 = 0x80;
 /// Bit of the outcome's byte: a reason stands behind the ETag.
@@ -209,7 +222,7 @@ pub fn encode(change: &Change) -> (Vec<u8>, Option<Vec<u8>>) {
         }
         Change::DeleteProgress(source, key) => (named_key(PROGRESS, *source, key), None),
         Change::PutRecheck(source, due, head, time, recheck) => {
-            (recheck_key(*source, *due, head, *time), Some(json(recheck)))
+            (recheck_key(*source, *due, head, *time), Some(encode_recheck(recheck)))
         }
         Change::DeleteRecheck(source, due, head, time) => (recheck_key(*source, *due, head, *time), None),
         Change::PutQuarantined(source, object) => (quarantine_key(*source, &object.key), Some(json(object))),
@@ -367,6 +380,69 @@ fn decode_entry_v1(bytes: &[u8]) -> Result<LedgerEntry, StateError> {
     })
 }
 
+/// Rechecks are as many as closed prefixes, so they are short: version, flags, when the prefix
+/// closed, rechecks done, when it was listed (where it waits), then each frame's file, with its
+/// length before it, and first byte. A time is seconds in zigzag and nanoseconds.
+fn encode_recheck(recheck: &Recheck) -> Vec<u8> {
+    let Recheck { closed_at, done, frames, extra, waits_since } = recheck;
+    let flags = if *extra { EXTRA } else { 0 } | waits_since.map_or(0, |_| WAITS);
+    let mut bytes = vec![RECHECK_V2, flags];
+    put_time(&mut bytes, *closed_at);
+    put_number(&mut bytes, u64::from(*done));
+    if let Some(since) = waits_since {
+        put_time(&mut bytes, *since);
+    }
+    for (file, offset) in frames {
+        put_number(&mut bytes, file.len() as u64);
+        bytes.extend_from_slice(file.as_bytes());
+        put_number(&mut bytes, *offset);
+    }
+    bytes
+}
+
+fn put_time(bytes: &mut Vec<u8>, time: DateTime<Utc>) {
+    put_number(bytes, zigzag(time.timestamp()));
+    put_number(bytes, u64::from(time.timestamp_subsec_nanos()));
+}
+
+fn take_time(bytes: &[u8]) -> Option<(DateTime<Utc>, &[u8])> {
+    let (seconds, rest) = take_number(bytes)?;
+    let (nanos, rest) = take_number(rest)?;
+    let time = Utc.timestamp_opt(unzigzag(seconds), u32::try_from(nanos).ok()?).single()?;
+    Some((time, rest))
+}
+
+/// Reads a planned recheck.
+pub fn decode_recheck(bytes: &[u8]) -> Result<Recheck, StateError> {
+    match bytes.first() {
+        Some(&RECHECK_V2) => {
+            decode_recheck_v2(&bytes[1..]).ok_or_else(|| damaged("a stored recheck is malformed"))
+        }
+        Some(&version) if version > RECHECK_V2 => Err(newer(version)),
+        _ => decode_json(bytes),
+    }
+}
+
+fn decode_recheck_v2(bytes: &[u8]) -> Option<Recheck> {
+    let (&flags, rest) = bytes.split_first().filter(|(flags, _)| **flags <= EXTRA | WAITS)?;
+    let (closed_at, rest) = take_time(rest)?;
+    let (done, rest) = take_number(rest)?;
+    let (waits_since, mut rest) = match flags & WAITS {
+        0 => (None, rest),
+        _ => take_time(rest).map(|(since, rest)| (Some(since), rest))?,
+    };
+    let mut frames = Vec::new();
+    while !rest.is_empty() {
+        let (length, name) = take_number(rest)?;
+        let (name, behind) = name.split_at_checked(usize::try_from(length).ok()?)?;
+        let (offset, behind) = take_number(behind)?;
+        frames.push((std::str::from_utf8(name).ok()?.to_owned(), offset));
+        rest = behind;
+    }
+    let done = u32::try_from(done).ok()?;
+    Some(Recheck { closed_at, done, frames, extra: flags & EXTRA != 0, waits_since })
+}
+
 /// Reads a stored pair of whatever kind, only to see that it can be read. Kinds of a later
 /// version are passed over.
 pub fn check(key: &[u8], value: &[u8]) -> Result<(), StateError> {
@@ -381,13 +457,13 @@ pub fn check(key: &[u8], value: &[u8]) -> Result<(), StateError> {
             decode_json::<Marker>(value).map(drop)
         }
         Some(&ENTRY) => decode_entry(value).map(drop),
-        Some(&BLOCK | &JOURNAL) => ledger::check(key, value),
+        Some(&BLOCK | &JOURNAL) => blocks::check(key, value),
         Some(&FAILED) => decode_json::<FailedObject>(value).map(drop),
         Some(&PROGRESS) => decode_json::<Progress>(value).map(drop),
         Some(&CLEANUP) => head_and_time(key).map(drop),
         Some(&RECHECK) => {
             recheck_of(key)?;
-            decode_json::<Recheck>(value).map(drop)
+            decode_recheck(value).map(drop)
         }
         Some(&QUARANTINE) => decode_json::<Quarantined>(value).map(drop),
         Some(&HISTORY) => number(),

@@ -117,6 +117,60 @@ fn rechecks_sort_by_when_they_are_due() {
 }
 
 #[test]
+fn rechecks_are_short_and_read_in_both_forms() {
+    let frame = ("2026-06-02.jsonl.zst".to_owned(), 70_000);
+    let recheck = Recheck {
+        closed_at: at(1_780_000_000),
+        done: 1,
+        frames: vec![frame.clone()],
+        extra: false,
+        waits_since: None,
+    };
+    let nanos = chrono::TimeDelta::nanoseconds(1_234_567);
+    let mut forms = vec![recheck.clone(), Recheck { frames: Vec::new(), ..recheck.clone() }];
+    forms.push(Recheck {
+        extra: true,
+        frames: vec![frame.clone(), (String::new(), u64::MAX)],
+        ..recheck.clone()
+    });
+    forms.push(Recheck { waits_since: Some(at(-5) + nanos), closed_at: at(0) + nanos, ..recheck.clone() });
+    forms.push(Recheck { waits_since: Some(at(9)), extra: true, done: u32::MAX, ..recheck.clone() });
+    for form in forms {
+        let bytes = encode_recheck(&form);
+        assert_eq!(decode_recheck(&bytes).expect("its own form"), form);
+        assert_eq!(decode_recheck(&json(&form)).expect("the first form"), form);
+        for length in 0..bytes.len() {
+            // cut between two frames it is another one
+            let cut = decode_recheck(&bytes[..length]);
+            assert!(cut.is_err() || cut.is_ok_and(|cut| cut.frames.len() < form.frames.len()));
+        }
+    }
+    assert!(encode_recheck(&recheck).len() < 35);
+    assert!(matches!(decode_recheck(&[3, 0]), Err(StateError::Newer { .. })));
+    assert!(matches!(decode_recheck(&[2, 4, 0, 0, 0]), Err(StateError::Damaged { .. })), "an unknown flag");
+}
+
+#[test]
+fn blocks_hold_what_is_packed_and_nothing_else() {
+    let recheck = Change::PutRecheck(
+        SOURCE,
+        at(5),
+        "a/".into(),
+        time(5),
+        Box::new(Recheck { closed_at: at(0), done: 0, frames: Vec::new(), extra: false, waits_since: None }),
+    );
+    for (change, is_packed) in [(recheck, true), (Change::PutDeadLetter(5), false)] {
+        let (key, value) = encode(&change);
+        assert_eq!(super::is_packed(&key), is_packed);
+        let block = [&[BLOCK], key.as_slice()].concat();
+        let mut packer = crate::state::packed::Packer::new(&key);
+        packer.push(&key, value.as_deref());
+        assert_eq!(check(&block, &packer.finish()).is_ok(), is_packed, "{change:?}");
+    }
+    assert!(PACKED.is_sorted());
+}
+
+#[test]
 fn a_later_version_is_refused_by_name_and_damage_is_told_from_it() {
     let entry = LedgerEntry {
         etag: "e".into(),

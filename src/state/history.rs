@@ -5,7 +5,7 @@
 //! lies behind that length is cut at open. Frames are written and read as streams. Only the owner
 //! of the state directory may open the history for writing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -167,6 +167,8 @@ pub struct History {
     folder: PathBuf,
     /// Good length of each file: what lies behind it is a frame that was not finished.
     lengths: BTreeMap<String, u64>,
+    /// Files with frames that are not durable yet.
+    unsynced: BTreeSet<String>,
     /// More than a megabyte, used again for each frame.
     compressor: Compressor,
 }
@@ -180,7 +182,8 @@ impl History {
         let folder = folder_in(state_dir);
         create_folder(&folder).map_err(failed("create", &folder))?;
         let compressor = Compressor::new(&folder)?;
-        let mut history = History { folder, lengths: committed.clone(), compressor };
+        let mut history =
+            History { folder, lengths: committed.clone(), unsynced: BTreeSet::new(), compressor };
         history.recover()?;
         Ok(history)
     }
@@ -222,8 +225,8 @@ impl History {
         }
     }
 
-    /// Appends one closed prefix as one frame, durable with its name when this returns. The
-    /// entries are taken one by one; an error among them, or any other, leaves no frame behind.
+    /// Appends one closed prefix as one frame, which is durable after [`History::sync`]. The entries
+    /// are taken one by one; an error among them, or any other, leaves no frame behind.
     pub fn append<E>(
         &mut self,
         header: &HistoryHeader,
@@ -245,16 +248,11 @@ impl History {
         file.set_len(offset)
             .and_then(|()| file.seek(SeekFrom::Start(offset)))
             .map_err(failed("cut", &path))?;
-        let written = write_frame(&mut self.compressor, &file, &path, header, entries).and_then(|()| {
-            let length = file.metadata().map_err(failed("look at", &path))?.len();
-            file.sync_all().map_err(failed("sync", &path))?;
-            if offset == 0 {
-                sync_folder(&self.folder).map_err(failed("sync", &self.folder))?;
-            }
-            Ok(length)
-        });
+        let written = write_frame(&mut self.compressor, &file, &path, header, entries)
+            .and_then(|()| Ok(file.metadata().map_err(failed("look at", &path))?.len()));
         match written {
             Ok(length) => {
+                self.unsynced.insert(name.clone());
                 self.lengths.insert(name.clone(), length);
                 Ok(Appended { file: name, offset, length })
             }
@@ -264,6 +262,20 @@ impl History {
                 Err(error)
             }
         }
+    }
+
+    /// Makes what was appended durable, with the names of new files.
+    pub fn sync(&mut self) -> Result<(), HistoryError> {
+        if self.unsynced.is_empty() {
+            return Ok(());
+        }
+        for name in &self.unsynced {
+            let path = self.folder.join(name);
+            File::open(&path).and_then(|file| file.sync_all()).map_err(failed("sync", &path))?;
+        }
+        sync_folder(&self.folder).map_err(failed("sync", &self.folder))?;
+        self.unsynced.clear();
+        Ok(())
     }
 
     /// The files whose day of closing lies before `day`, oldest first.
@@ -281,6 +293,7 @@ impl History {
         for file in &expired {
             self.remove(file)?;
             self.lengths.remove(file);
+            self.unsynced.remove(file);
         }
         if !expired.is_empty() {
             sync_folder(&self.folder).map_err(failed("sync", &self.folder))?;

@@ -4,11 +4,11 @@
 //! carry the source's generation, so that a changed pattern starts anew in one batch. Two
 //! implementations run: [`disk`] (sled) and [`memory`] (dry runs and tests).
 
+pub mod blocks;
 mod database;
 pub mod disk;
 pub mod format;
 pub mod history;
-pub mod ledger;
 pub mod lock;
 pub mod memory;
 mod object;

@@ -93,7 +93,7 @@ impl dyn State + '_ {
             .into_iter()
             .map(|(key, value)| {
                 let (due, head, time) = format::recheck_of(&key)?;
-                Ok((due, head, time, format::decode_json(&value)?))
+                Ok((due, head, time, format::decode_recheck(&value)?))
             })
             .collect()
     }

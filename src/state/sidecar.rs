@@ -17,8 +17,8 @@ use crate::sink::durable::replace_file;
 
 /// The version that this program writes; it reads no later one. Version 1 lacked what a source's
 /// generation stands for ([`SidecarSource::identity`]); up to version 2 the database beside it had
-/// a pair for each ledger entry.
-pub const VERSION: u32 = 3;
+/// a pair for each ledger entry, in version 3 one for each planned recheck.
+pub const VERSION: u32 = 4;
 
 const NAME: &str = "sidecar.json";
 
@@ -232,7 +232,7 @@ mod tests {
     fn its_form_is_fixed() {
         let sidecar = Sidecar { sources: BTreeMap::new(), sink: None, sequence: 4, ..sample() };
         let text = String::from_utf8(encode(&sidecar).expect("encoded")).expect("text");
-        let json = r#"{"version":3,"instance":"collector-1","sequence":4,"sink":null,"dead_letter":12,"sources":{}}"#;
+        let json = r#"{"version":4,"instance":"collector-1","sequence":4,"sink":null,"dead_letter":12,"sources":{}}"#;
         assert_eq!(text, format!("{json}\n{:08x}\n", crc32fast::hash(json.as_bytes())));
     }
 
@@ -271,7 +271,7 @@ mod tests {
     fn a_newer_version_is_told_from_damage() {
         let folder = tempfile::tempdir().expect("temporary folder");
         let cases = [
-            (r#"{"version":4,"other":true}"#, "has version 4"),
+            (r#"{"version":5,"other":true}"#, "has version 5"),
             (r#"{"version":1}"#, "is damaged"),
             (r#"{"version":"x"}"#, "is damaged"),
         ];

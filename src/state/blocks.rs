@@ -1,8 +1,9 @@
-//! The ledger as the disk keeps it: blocks of packed entries, and a journal before them.
+//! How the disk keeps what is many, the ledger and planned rechecks: blocks of packed pairs, and a
+//! journal before them.
 //!
-//! Each batch writes its entries as one chunk of the journal, and they wait in memory. When enough
+//! Each batch writes such pairs as one chunk of the journal, and they wait in memory. When enough
 //! wait they are folded into the blocks they belong to, and their chunks are deleted: blocks are
-//! rewritten seldom, and few stored pairs hold many entries. A block holds the entries from its own
+//! rewritten seldom, and few stored pairs hold many packed ones. A block holds the pairs from its own
 //! key up to the next block's. Folding may be repeated: chunks go last, the oldest first.
 
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ use super::{Pair, StateError, format};
 /// A block is not filled beyond this. sled holds up to 16 values in a node and writes it as a
 /// whole, in a segment of 512 KiB.
 const BLOCK_BYTES: usize = 4096;
-/// What is too much for one block is split into blocks of this, so that the next entry among them
+/// What is too much for one block is split into blocks of this, so that the next pair among them
 /// does not split one again.
 const SPLIT_BYTES: usize = BLOCK_BYTES / 4 * 3;
 /// A block that falls below takes in the next one.
@@ -23,7 +24,7 @@ const SMALL_BLOCK: usize = BLOCK_BYTES / 4;
 /// A chunk of the journal is not filled beyond this: sled keeps values of more than 128 KiB in a
 /// file of their own.
 const CHUNK_BYTES: usize = 64 * 1024;
-/// Entries that wait in memory, about 1 MiB, and chunks that hold them.
+/// Pairs that wait in memory, about 1 MiB, and chunks that hold them.
 const MAX_WAITING: usize = 4096;
 const MAX_CHUNKS: u64 = 128;
 
@@ -41,7 +42,7 @@ pub trait Stored {
 
 /// What is not in the blocks yet.
 #[derive(Default)]
-pub struct Ledger {
+pub struct Blocks {
     waiting: Changes,
     chunks: Range<u64>,
 }
@@ -57,33 +58,34 @@ fn chunk_key(number: u64) -> Vec<u8> {
 /// Reads a stored block or chunk only to see that it can be read.
 pub fn check(key: &[u8], value: &[u8]) -> Result<(), StateError> {
     items_of(key, value).try_for_each(|item| match item? {
-        (_, Some(value)) => format::decode_entry(&value).map(drop),
+        (key, _) if !format::is_packed(&key) => Err(format::damaged("a block holds what belongs to none")),
+        (key, Some(value)) => format::check(&key, &value),
         (_, None) => Ok(()),
     })
 }
 
-/// The entries of a stored block, or of a chunk, whose entries have nothing before them.
+/// The pairs of a stored block, or of a chunk, whose pairs have nothing before them.
 fn items_of<'v>(key: &[u8], value: &'v [u8]) -> Unpacked<'v> {
     let start = if key.first() == Some(&format::BLOCK) { &key[1..] } else { &[] };
     unpack(start, value)
 }
 
-impl Ledger {
+impl Blocks {
     /// What the journal holds.
     pub fn open(stored: &dyn Stored) -> Result<Self, StateError> {
-        let mut ledger = Ledger::default();
+        let mut blocks = Blocks::default();
         for chunk in stored.range(&[format::JOURNAL], &[format::JOURNAL + 1]) {
             let (key, value) = chunk?;
             let number = key.get(1..).and_then(|number| number.try_into().ok()).map(u64::from_be_bytes);
             let number = number.ok_or_else(|| format::damaged("the key of a stored journal is malformed"))?;
-            let first = if ledger.chunks.is_empty() { number } else { ledger.chunks.start };
-            ledger.chunks = first..number.saturating_add(1);
+            let first = if blocks.chunks.is_empty() { number } else { blocks.chunks.start };
+            blocks.chunks = first..number.saturating_add(1);
             for item in items_of(&key, &value) {
                 let (key, value) = item?;
-                ledger.waiting.insert(key, value);
+                blocks.waiting.insert(key, value);
             }
         }
-        Ok(ledger)
+        Ok(blocks)
     }
 
     /// The chunks of the journal that hold these changes.
@@ -104,7 +106,7 @@ impl Ledger {
         self.waiting.len() >= MAX_WAITING || self.chunks.end - self.chunks.start >= MAX_CHUNKS
     }
 
-    /// One entry.
+    /// One pair.
     pub fn get(&self, stored: &dyn Stored, key: &[u8]) -> Result<Option<Vec<u8>>, StateError> {
         if let Some(waiting) = self.waiting.get(key) {
             return Ok(waiting.clone());
@@ -119,7 +121,7 @@ impl Ledger {
         Ok(None)
     }
 
-    /// Up to `limit` entries with `from <= key < to`, block by block.
+    /// Up to `limit` pairs with `from <= key < to`, block by block.
     pub fn scan(
         &self,
         stored: &dyn Stored,
@@ -166,14 +168,14 @@ impl Ledger {
         Ok(steps)
     }
 
-    /// All of [`Ledger::fold`] is applied.
+    /// All of [`Blocks::fold`] is applied.
     pub fn folded(&mut self) {
         self.waiting.clear();
         self.chunks.start = self.chunks.end;
     }
 }
 
-/// The block that an entry belongs to.
+/// The block that a pair belongs to.
 fn home(stored: &dyn Stored, key: &[u8]) -> Result<Option<Pair>, StateError> {
     stored.range(&[format::BLOCK], &successor(&block_key(key))).next_back().transpose()
 }
@@ -249,5 +251,5 @@ fn split<'i>(
 }
 
 #[cfg(test)]
-#[path = "ledger_tests.rs"]
+#[path = "blocks_tests.rs"]
 mod tests;
