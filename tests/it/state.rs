@@ -404,7 +404,7 @@ fn a_damaged_or_later_sidecar_is_refused() {
     let path = folder.path().join("sidecar.json");
     fs::write(&path, "{}").unwrap();
     damaged(folder.path(), "a sidecar without its checksum");
-    let json = "{\"version\":4}";
+    let json = format!("{{\"version\":{}}}", s3sweep::state::sidecar::VERSION + 1);
     fs::write(&path, format!("{json}\n{:08x}\n", crc(json.as_bytes()))).unwrap();
     assert!(matches!(open(folder.path()), Err(StateError::Newer { .. })));
 }
