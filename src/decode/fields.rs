@@ -41,6 +41,8 @@ pub struct Paths {
     roots: Names,
     /// How many they are.
     count: usize,
+    /// Spans of theirs, and of the names on the way.
+    spans: usize,
 }
 
 /// The names that the paths have at one place.
@@ -76,7 +78,7 @@ impl Paths {
         }
         assert!(spans < MAX_NAMES, "the paths have too many names");
         roots.spread();
-        Paths { roots, count: paths.len() }
+        Paths { roots, count: paths.len(), spans }
     }
 }
 
@@ -99,7 +101,7 @@ impl FieldReader {
     /// When the record does not end within `bytes` or is not valid; [`FieldReader::read`] tells
     /// why, once its end is known.
     pub fn walk(&mut self, bytes: &[u8]) -> Result<usize, Stop> {
-        self.notes.spans.fill(Span::default());
+        self.notes.spans[..self.paths.spans].fill(Span::default());
         self.notes.shape.has_twins = false;
         let mut walk = Walk::new(bytes);
         if walk.byte(0)? != b'{' {

@@ -40,6 +40,42 @@ fn epoch_number(text: &str) -> Option<i64> {
 /// Digits of a fraction beyond the third are dropped; a leap second is the second after it.
 /// `None` for everything else, a time without a zone included.
 pub fn epoch_millis(text: &[u8]) -> Option<i64> {
+    usual_millis(text).or_else(|| any_form_millis(text))
+}
+
+/// The form of nearly all records, `2023-07-10T12:06:33Z`, of the years from 1970 on.
+fn usual_millis(text: &[u8]) -> Option<i64> {
+    const FORM: &[u8; 20] = b"0000-00-00T00:00:00Z";
+    /// Days before each month of a common year, which begins with March.
+    const DAYS_BEFORE: [i64; 12] = [306, 337, 0, 31, 61, 92, 122, 153, 184, 214, 245, 275];
+    const DAYS: [i64; 12] = [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let text: &[u8; 20] = text.try_into().ok()?;
+    // what each byte is above that of the form: a digit, or nothing
+    let above: [u8; 20] = std::array::from_fn(|at| text[at].wrapping_sub(FORM[at]));
+    let most: [u8; 20] = FORM.map(|byte| if byte == b'0' { 9 } else { 0 });
+    if (0..20).fold(false, |odd, at| odd | (above[at] > most[at])) {
+        return None;
+    }
+    let two = |at: usize| 10 * i64::from(above[at]) + i64::from(above[at + 1]);
+    let (year, month, day) = (100 * two(0) + two(2), two(5), two(8));
+    let (hour, minute, second) = (two(11), two(14), two(17));
+    let place = usize::try_from(month - 1).ok().filter(|place| *place < DAYS.len())?;
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days = DAYS[place] + i64::from(month == 2 && is_leap);
+    if year < 1970 || day < 1 || day > days || hour > 23 || minute > 59 || second > 60 {
+        return None;
+    }
+    // years that begin with March end with the leap day
+    let years = year - i64::from(month < 3);
+    let before = 365 * years + years / 4 - years / 100 + years / 400 - MARCH_OF_YEAR_0;
+    let days = before + DAYS_BEFORE[place] + day - 1;
+    Some((days * 86_400 + hour * 3_600 + minute * 60 + second) * 1_000)
+}
+
+/// Days from 0000-03-01 to 1970-01-01.
+const MARCH_OF_YEAR_0: i64 = 719_468;
+
+fn any_form_millis(text: &[u8]) -> Option<i64> {
     let mut reader = Reader(text);
     let year = reader.number(4)?;
     let separated = reader.take(b'-');
@@ -134,6 +170,8 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -194,6 +232,31 @@ mod tests {
             ("\"yesterday\"", None),
         ] {
             assert_eq!(any_epoch_millis(raw.as_bytes()), want, "{raw}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_usual_form_is_read_as_any_other(
+            text in prop_oneof![
+                "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z",
+                "(19|20)[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-6][0-9][Z0+]",
+            ],
+        ) {
+            let general = any_form_millis(text.as_bytes());
+            match usual_millis(text.as_bytes()) {
+                None => prop_assert!(general.is_none_or(|millis| millis <= 0), "{text}"),
+                read => prop_assert_eq!(read, general),
+            }
+        }
+    }
+
+    #[test]
+    fn every_day_has_its_number() {
+        for days in 0..2_932_896 {
+            let date = NaiveDate::from_num_days_from_ce_opt(days + EPOCH_DAY as i32).unwrap();
+            let text = format!("{date}T00:00:00Z");
+            assert_eq!(usual_millis(text.as_bytes()), Some(i64::from(days) * 86_400_000), "{text}");
         }
     }
 

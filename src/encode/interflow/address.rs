@@ -44,11 +44,6 @@ fn take_octet(rest: &mut &[u8]) -> Option<u8> {
     u8::try_from(number).ok()
 }
 
-/// `srcip_type`.
-pub(super) fn reach(address: IpAddr) -> &'static str {
-    if is_private(address) { "private" } else { "public" }
-}
-
 /// Whether an address is one of RFC 1918 or RFC 6598, loopback, link-local or unique local; an IPv4
 /// address mapped into IPv6 is judged as itself.
 pub(super) fn is_private(address: IpAddr) -> bool {
@@ -56,11 +51,6 @@ pub(super) fn is_private(address: IpAddr) -> bool {
         IpAddr::V4(v4) => v4.is_private() || v4.is_loopback() || v4.is_link_local() || is_shared(v4),
         IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
     }
-}
-
-/// `srcip_version`.
-pub(super) fn version(address: IpAddr) -> u8 {
-    if address.is_ipv4() { 4 } else { 6 }
 }
 
 /// 100.64.0.0/10, shared behind carriers' address translation (RFC 6598).
@@ -106,7 +96,9 @@ mod tests {
             ("::ffff:8.8.8.8", "public", 6),
         ] {
             let parsed: IpAddr = address.parse().unwrap();
-            assert_eq!((reach(parsed), version(parsed)), (want, number), "{address}");
+            let reach = if is_private(parsed) { "private" } else { "public" };
+            let version = if parsed.is_ipv4() { 4 } else { 6 };
+            assert_eq!((reach, version), (want, number), "{address}");
         }
     }
 }

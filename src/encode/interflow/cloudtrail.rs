@@ -6,8 +6,8 @@
 
 use memchr::{memchr, memmem, memrchr};
 
-use super::line::{member, push_nested, push_object, push_text, text_member};
-use super::{Content, Header, InterflowSettings, SettingsError, push_srcip};
+use super::line::Line;
+use super::{Content, Header, InterflowSettings, SettingsError};
 use crate::encode::cloudtrail::Event;
 use crate::encode::{Encoder, Origin, push_in_one_line, text};
 use crate::record::cloudtrail::{FREE_FORM, field};
@@ -94,40 +94,37 @@ impl Encoder for CloudTrailEncoder {
     fn encode(&self, record: &Record<'_>, origin: &Origin, out: &mut Vec<u8>) {
         let event = Event::new(record);
         self.header.begin(event.time, origin, out);
-        push_source(record, out);
-        push_user(record, out);
-        push_event(&event, origin, out);
-        push_surroundings(record, out);
+        let mut line = Line { raw: record.raw(), spans: record.spans(), out };
+        push_source(record, &mut line);
+        push_user(record, &mut line);
+        push_event(&event, origin, &mut line);
+        push_surroundings(record, &mut line);
         self.header.push_place(origin, out);
         self.push_original(record, out);
         out.extend_from_slice(b"}\n");
     }
 }
 
-fn push_source(record: &Record<'_>, out: &mut Vec<u8>) {
+fn push_source(record: &Record<'_>, line: &mut Line<'_, '_>) {
     let Some(source) = text(record, field::SOURCE_IP_ADDRESS) else {
         return;
     };
-    if !push_srcip(source, out) && !source.starts_with(b"AWS Internal") {
+    if !line.push_srcip(source) && !source.starts_with(b"AWS Internal") {
         // A service's host name; "AWS Internal" names no host.
-        push_text(out, text_member!("srcip_host"), Some(source));
+        line.push_given(b",\"srcip_host\":\"", Some(source), b"\"");
     }
 }
 
-fn push_user(record: &Record<'_>, out: &mut Vec<u8>) {
+fn push_user(record: &Record<'_>, line: &mut Line<'_, '_>) {
     let name = user_name(record);
     let id = text(record, field::USER_PRINCIPAL_ID);
-    push_text(out, text_member!("srcip_username"), name);
-    push_text(out, text_member!("srcip_usersid"), id);
-    push_object(
-        out,
-        member!("user"),
-        [
-            (text_member!("name"), name),
-            (text_member!("id"), id),
-            (text_member!("domain"), text(record, field::USER_ACCOUNT_ID)),
-        ],
-    );
+    line.push_given(b",\"srcip_username\":\"", name, b"\"");
+    line.push_given(b",\"srcip_usersid\":\"", id, b"\"");
+    line.push_nested(b",\"user\":", |line| {
+        line.push_given(b",\"name\":\"", name, b"\"");
+        line.push_given(b",\"id\":\"", id, b"\"");
+        line.push_given(b",\"domain\":\"", text(record, field::USER_ACCOUNT_ID), b"\"");
+    });
 }
 
 /// The best name for who acted: each kind of identity fills other fields.
@@ -151,32 +148,28 @@ fn role_session(arn: &[u8]) -> Option<&[u8]> {
     (!session.is_empty()).then_some(session)
 }
 
-fn push_event(event: &Event<'_>, origin: &Origin, out: &mut Vec<u8>) {
-    push_text(out, text_member!("event_id"), event.id);
+fn push_event(event: &Event<'_>, origin: &Origin, line: &mut Line<'_, '_>) {
+    line.push_given(b",\"event_id\":\"", event.id, b"\"");
     match event.id {
-        Some(id) => push_text(out, text_member!("_id"), Some(id)),
-        None => push_text(out, text_member!("_id"), Some(&origin.record_id())),
+        Some(id) => line.push_given(b",\"_id\":\"", Some(id), b"\""),
+        None => line.push_given(b",\"_id\":\"", Some(&origin.record_id()), b"\""),
     }
-    push_text(out, text_member!("event_name"), event.name);
-    push_text(out, text_member!("event_source"), event.source);
-    push_text(out, text_member!("service"), event.source.and_then(service));
-    push_text(out, text_member!("event_type"), event.event_type);
-    push_text(out, text_member!("event_category"), event.category);
-    push_text(out, text_member!("event_status"), event.outcome);
-    push_object(
-        out,
-        member!("event"),
-        [
-            (text_member!("action"), event.name),
-            (text_member!("type"), event.event_type),
-            (text_member!("category"), event.category),
-            (text_member!("outcome"), event.outcome),
-            (text_member!("reason"), event.reason),
-        ],
-    );
+    line.push_given(b",\"event_name\":\"", event.name, b"\"");
+    line.push_given(b",\"event_source\":\"", event.source, b"\"");
+    line.push_given(b",\"service\":\"", event.source.and_then(service), b"\"");
+    line.push_given(b",\"event_type\":\"", event.event_type, b"\"");
+    line.push_given(b",\"event_category\":\"", event.category, b"\"");
+    line.push_given(b",\"event_status\":\"", event.outcome, b"\"");
+    line.push_nested(b",\"event\":", |line| {
+        line.push_given(b",\"action\":\"", event.name, b"\"");
+        line.push_given(b",\"type\":\"", event.event_type, b"\"");
+        line.push_given(b",\"category\":\"", event.category, b"\"");
+        line.push_given(b",\"outcome\":\"", event.outcome, b"\"");
+        line.push_given(b",\"reason\":\"", event.reason, b"\"");
+    });
     if event.name == Some(b"ConsoleLogin") {
-        push_text(out, text_member!("login_type"), Some(b"aws_console"));
-        push_text(out, text_member!("login_result"), event.outcome);
+        line.push(b",\"login_type\":\"aws_console\"");
+        line.push_given(b",\"login_result\":\"", event.outcome, b"\"");
     }
 }
 
@@ -186,17 +179,17 @@ fn service(source: &[u8]) -> Option<&[u8]> {
     (!service.is_empty()).then_some(service)
 }
 
-fn push_surroundings(record: &Record<'_>, out: &mut Vec<u8>) {
+fn push_surroundings(record: &Record<'_>, line: &mut Line<'_, '_>) {
     let region = text(record, field::AWS_REGION);
     let account = [field::RECIPIENT_ACCOUNT_ID, field::USER_ACCOUNT_ID, field::ACCOUNT_ID]
         .into_iter()
         .find_map(|field| text(record, field));
-    push_nested(out, member!("cloud"), |out| {
-        push_text(out, text_member!("region"), region);
-        push_object(out, member!("account"), [(text_member!("id"), account)]);
+    line.push_nested(b",\"cloud\":", |line| {
+        line.push_given(b",\"region\":\"", region, b"\"");
+        line.push_given(b",\"account\":{\"id\":\"", account, b"\"}");
     });
-    push_object(out, member!("user_agent"), [(text_member!("original"), text(record, field::USER_AGENT))]);
-    push_text(out, text_member!("dstip_host"), text(record, field::TLS_HOST));
+    line.push_given(b",\"user_agent\":{\"original\":\"", text(record, field::USER_AGENT), b"\"}");
+    line.push_given(b",\"dstip_host\":\"", text(record, field::TLS_HOST), b"\"");
 }
 
 #[cfg(test)]

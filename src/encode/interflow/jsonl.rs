@@ -1,6 +1,5 @@
 //! Records of any other log as Interflow lines: the time, the place, and the original.
 
-use super::line::{push_text, text_member};
 use super::{Content, Header, InterflowSettings, SettingsError};
 use crate::encode::{Encoder, Origin, push_in_one_line};
 use crate::record::{Record, time, walk};
@@ -46,7 +45,9 @@ impl JsonlEncoder {
 impl Encoder for JsonlEncoder {
     fn encode(&self, record: &Record<'_>, origin: &Origin, out: &mut Vec<u8>) {
         self.header.begin(self.time(record), origin, out);
-        push_text(out, text_member!("_id"), Some(&origin.record_id()));
+        out.extend_from_slice(b",\"_id\":\"");
+        out.extend_from_slice(&origin.record_id());
+        out.push(b'"');
         self.header.push_place(origin, out);
         push_in_one_line(record, record.raw(), out);
         out.extend_from_slice(b"}\n");

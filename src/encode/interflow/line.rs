@@ -1,75 +1,11 @@
 //! Appends members to a line, without a tree and without copies in between.
 
+use super::address;
 use crate::record::{Field, Span, walk};
 
 /// Appends a whole number.
 pub(in crate::encode) fn push_number(out: &mut Vec<u8>, number: i64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-}
-
-/// `,"name":`, which begins a member; `name` needs no escapes.
-///
-/// One piece, since a line has some fifty members and each piece costs a look at the room left.
-macro_rules! member {
-    ($name:literal) => {
-        concat!(",\"", $name, "\":")
-    };
-}
-pub(super) use member;
-
-/// `,"name":"`, which begins a member that is a text.
-macro_rules! text_member {
-    ($name:literal) => {
-        concat!(",\"", $name, "\":\"")
-    };
-}
-pub(super) use text_member;
-
-/// Appends a [`member!`], whose value follows.
-#[inline(always)]
-pub(super) fn push_name(out: &mut Vec<u8>, member: &'static str) {
-    out.extend_from_slice(member.as_bytes());
-}
-
-/// Appends a [`text_member!`] with its text, escaped already; nothing for `None`.
-#[inline(always)]
-pub(super) fn push_text(out: &mut Vec<u8>, member: &'static str, body: Option<&[u8]>) {
-    let Some(body) = body else { return };
-    out.extend_from_slice(member.as_bytes());
-    out.extend_from_slice(body);
-    out.push(b'"');
-}
-
-/// Appends a [`member!`] that is an object of [`text_member!`]s, those that have a text; nothing
-/// when none has.
-#[inline(always)]
-pub(super) fn push_object<const N: usize>(
-    out: &mut Vec<u8>,
-    member: &'static str,
-    members: [(&'static str, Option<&[u8]>); N],
-) {
-    push_nested(out, member, |out| {
-        for (member, body) in members {
-            push_text(out, member, body);
-        }
-    });
-}
-
-/// Appends a [`member!`] that is an object of what `push_members` appends, each member with a
-/// comma before it; nothing when that is nothing.
-#[inline(always)]
-pub(super) fn push_nested(out: &mut Vec<u8>, member: &'static str, push_members: impl FnOnce(&mut Vec<u8>)) {
-    let before = out.len();
-    push_name(out, member);
-    let open = out.len();
-    push_members(out);
-    if out.len() == open {
-        out.truncate(before);
-        return;
-    }
-    // The comma before the first member becomes the brace.
-    out[open] = b'{';
-    out.push(b'}');
 }
 
 /// A line on its way, most of whose texts are pieces of one record.
@@ -120,6 +56,51 @@ impl<'r> Line<'_, 'r> {
         }
     }
 
+    /// Appends a text; like [`Line::push_piece`] where it lies in the record, as nearly all do.
+    #[inline(always)]
+    fn push_body(&mut self, body: &[u8]) {
+        // beyond the record for one that lies elsewhere
+        let start = (body.as_ptr() as usize).wrapping_sub(self.raw.as_ptr() as usize);
+        match self.raw.get(start..).and_then(<[u8]>::first_chunk::<32>) {
+            Some(chunk) if body.len() <= chunk.len() => {
+                let end = self.out.len() + body.len();
+                self.out.extend_from_slice(chunk);
+                self.out.truncate(end);
+            }
+            _ => self.out.extend_from_slice(body),
+        }
+    }
+
+    /// Appends a text, escaped already, between what is before and after it; nothing for `None`.
+    #[inline(always)]
+    pub fn push_given<const B: usize, const A: usize>(
+        &mut self,
+        before: &[u8; B],
+        body: Option<&[u8]>,
+        after: &[u8; A],
+    ) {
+        let Some(body) = body else { return };
+        self.push(before);
+        self.push_body(body);
+        self.push(after);
+    }
+
+    /// Appends the source's address with its version and reach; `false`, and nothing else, when it
+    /// is no IP address.
+    #[inline(always)]
+    pub fn push_srcip(&mut self, source: &[u8]) -> bool {
+        let Some(ip) = address::parse(source) else { return false };
+        self.push(b",\"srcip\":\"");
+        self.push_body(source);
+        match (address::is_private(ip), ip.is_ipv4()) {
+            (true, true) => self.push(b"\",\"srcip_type\":\"private\",\"srcip_version\":4"),
+            (true, false) => self.push(b"\",\"srcip_type\":\"private\",\"srcip_version\":6"),
+            (false, true) => self.push(b"\",\"srcip_type\":\"public\",\"srcip_version\":4"),
+            (false, false) => self.push(b"\",\"srcip_type\":\"public\",\"srcip_version\":6"),
+        }
+        true
+    }
+
     /// Appends a piece between what is before and after it; nothing for an empty one.
     #[inline(always)]
     pub fn push_text<const B: usize, const A: usize>(
@@ -135,7 +116,8 @@ impl<'r> Line<'_, 'r> {
         }
     }
 
-    /// Like [`push_nested`].
+    /// Appends a member that is an object of what `push_members` appends, each member with a comma
+    /// before it; nothing when that is nothing.
     #[inline(always)]
     pub fn push_nested<const N: usize>(&mut self, member: &[u8; N], push_members: impl FnOnce(&mut Self)) {
         let before = self.out.len();
@@ -146,6 +128,7 @@ impl<'r> Line<'_, 'r> {
             self.out.truncate(before);
             return;
         }
+        // The comma before the first member becomes the brace.
         self.out[open] = b'{';
         self.out.push(b'}');
     }
@@ -165,30 +148,6 @@ mod tests {
     }
 
     #[test]
-    fn members() {
-        let mut out = Vec::new();
-        push_text(&mut out, text_member!("a"), Some(b"x\\n"));
-        push_text(&mut out, text_member!("b"), None);
-        let texts = [
-            (text_member!("d"), None),
-            (text_member!("e"), Some(&b"y"[..])),
-            (text_member!("f"), Some(b"z")),
-        ];
-        push_object(&mut out, member!("c"), texts);
-        push_object(&mut out, member!("g"), [(text_member!("h"), None)]);
-        push_nested(&mut out, member!("i"), |out| {
-            push_object(out, member!("j"), [(text_member!("k"), None)])
-        });
-        push_nested(&mut out, member!("l"), |out| {
-            push_object(out, member!("m"), [(text_member!("n"), Some(b"1"))]);
-        });
-        assert_eq!(
-            String::from_utf8(out).unwrap(),
-            r#","a":"x\n","c":{"e":"y","f":"z"},"l":{"m":{"n":"1"}}"#
-        );
-    }
-
-    #[test]
     fn pieces_of_a_record() {
         let long = "x".repeat(33);
         for behind in ["", &" ".repeat(40)] {
@@ -205,7 +164,12 @@ mod tests {
             }
             line.push_nested(b",\"e\":", |line| line.push_nested(b",\"f\":", |_| {}));
             line.push_nested(b",\"e\":", |line| line.push_text(b",\"f\":\"", line.text(Field(0)), b"\""));
-            let want = format!(r#"before<short><{long}>,"e":{{"f":"short"}}"#);
+            // of the record, of it and long, of something else, none
+            let record = line.raw;
+            for body in [Some(&record[6..11]), Some(&record[6..]), Some(b"x\\n"), Some(b""), None] {
+                line.push_given(b"(", body, b")");
+            }
+            let want = format!(r#"before<short><{long}>,"e":{{"f":"short"}}(short)({})(x\n)()"#, &raw[6..]);
             assert_eq!(String::from_utf8(out).unwrap(), want);
         }
     }

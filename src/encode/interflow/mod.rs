@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use super::{EncodeSettings, Encoder, Origin, SettingsError};
 use crate::record::{LogType, json, waf as waf_fields};
-use line::{member, push_name, push_number, push_text, text_member};
+use line::push_number;
 
 /// What a user may choose about Interflow lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,7 +155,7 @@ impl Header {
     fn begin_at(&self, time: [&[u8]; 2], origin: &Origin, out: &mut Vec<u8>) {
         out.extend_from_slice(b"{\"timestamp\":");
         time.iter().for_each(|digits| out.extend_from_slice(digits));
-        push_name(out, member!("write_time"));
+        out.extend_from_slice(b",\"write_time\":");
         out.extend_from_slice(origin.write_digits());
         out.extend_from_slice(&self.common);
     }
@@ -165,24 +165,11 @@ impl Header {
     fn push_place(&self, origin: &Origin, out: &mut Vec<u8>) {
         out.extend_from_slice(b",\"s3\":{");
         out.extend_from_slice(origin.members());
-        push_name(out, member!("record"));
+        out.extend_from_slice(b",\"record\":");
         push_number(out, i64::try_from(origin.ordinal).unwrap_or(i64::MAX));
         out.push(b'}');
         out.extend_from_slice(&self.vendor);
     }
-}
-
-/// Appends the source's address with its version and reach; `false`, and nothing else, when it
-/// is no IP address.
-fn push_srcip(source: &[u8], out: &mut Vec<u8>) -> bool {
-    let ip = address::parse(source);
-    if let Some(ip) = ip {
-        push_text(out, text_member!("srcip"), Some(source));
-        push_text(out, text_member!("srcip_type"), Some(address::reach(ip).as_bytes()));
-        push_name(out, member!("srcip_version"));
-        push_number(out, address::version(ip).into());
-    }
-    ip.is_some()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use memchr::memchr_iter;
 
 use super::line::Line;
-use super::{Content, Header, InterflowSettings, SettingsError, address};
+use super::{Content, Header, InterflowSettings, SettingsError};
 use crate::encode::mask::{HeaderMask, Hidden};
 use crate::encode::origin::IdHash;
 use crate::encode::text;
@@ -131,17 +131,8 @@ fn is_name<const N: usize>(name: &[u8], lower: &[u8; N]) -> bool {
 }
 
 fn push_client(line: &mut Line<'_, '_>) {
-    let client = line.text(field::CLIENT_IP);
-    if let Some(ip) = address::parse(line.bytes(client)) {
-        line.push(b",\"srcip\":\"");
-        line.push_piece(client);
-        match (address::is_private(ip), ip.is_ipv4()) {
-            (true, true) => line.push(b"\",\"srcip_type\":\"private\",\"srcip_version\":4"),
-            (true, false) => line.push(b"\",\"srcip_type\":\"private\",\"srcip_version\":6"),
-            (false, true) => line.push(b"\",\"srcip_type\":\"public\",\"srcip_version\":4"),
-            (false, false) => line.push(b"\",\"srcip_type\":\"public\",\"srcip_version\":6"),
-        }
-    }
+    let client = line.bytes(line.text(field::CLIENT_IP));
+    line.push_srcip(client);
     line.push_text(
         b",\"srcip_geo\":{\"countryCode\":\"",
         line.text(field::COUNTRY),
