@@ -499,9 +499,7 @@ impl Committer {
                 durable.sink.recover(before.as_ref())?;
                 durable.dead_letters.recover(Some(dead_before))?;
             }
-            for part in records.iter() {
-                durable.sink.write(part)?;
-            }
+            durable.sink.write_parts(&records)?;
             durable.dead_letters.append(&dead_letters)?;
             let position = durable.sink.commit(finish)?;
             Ok((position, durable.dead_letters.sync()?))

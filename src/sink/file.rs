@@ -6,7 +6,7 @@
 //! length that the state knows. Any failed call leaves the sink waiting for `recover`.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, IoSlice, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -157,10 +157,14 @@ impl FileSink {
         Ok(moved && (!there.is_dir() || read_sink_id(there)?.as_ref() != Some(&committed.sink_id)))
     }
 
-    fn write_to(&mut self, stand: &mut Stand, records: &[u8]) -> Result<(), SinkError> {
+    fn write_to(&mut self, stand: &mut Stand, mut parts: Vec<IoSlice<'_>>) -> Result<(), SinkError> {
+        let bytes = parts.iter().map(|part| part.len() as u64).sum();
+        if bytes == 0 {
+            return Ok(());
+        }
         let folder = self.folder.as_ref().ok_or_else(not_recovered)?;
         let now = self.clock.now();
-        stand.check_free(folder.path(), self.settings.min_free, records.len() as u64)?;
+        stand.check_free(folder.path(), self.settings.min_free, bytes)?;
         if stand.is_to_be_sealed() {
             return Err(wrong_order("write", "the sealed segment is not finished yet"));
         }
@@ -174,8 +178,8 @@ impl FileSink {
         }
         let open = stand.open.as_mut().expect("made two lines above where it was missing");
         failpoint::hit("before-sink-write");
-        open.file.write_all(records).map_err(down("write to the open segment in", folder.path()))?;
-        open.length += records.len() as u64;
+        write_all(&open.file, &mut parts).map_err(down("write to the open segment in", folder.path()))?;
+        open.length += bytes;
         Ok(())
     }
 
@@ -248,10 +252,12 @@ impl Sink for FileSink {
     }
 
     fn write(&mut self, records: &[u8]) -> Result<(), SinkError> {
-        self.with_stand(|sink, stand| match records {
-            [] => Ok(()),
-            records => sink.write_to(stand, records),
-        })
+        self.with_stand(|sink, stand| sink.write_to(stand, vec![IoSlice::new(records)]))
+    }
+
+    fn write_parts(&mut self, parts: &[Vec<u8>]) -> Result<(), SinkError> {
+        let parts = parts.iter().map(|part| IoSlice::new(part)).collect();
+        self.with_stand(|sink, stand| sink.write_to(stand, parts))
     }
 
     fn commit(&mut self, finish: bool) -> Result<Position, SinkError> {
@@ -266,6 +272,21 @@ impl Sink for FileSink {
         let open = self.stand.as_ref()?.open.as_ref()?;
         Some(self.settings.rotate_every.saturating_sub(open.age(self.clock.now())))
     }
+}
+
+/// Writes all parts in few calls: the page cache takes megabytes at once for less than parts of them.
+fn write_all(mut file: &File, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
+    // empty ones at the start are none that a call could write
+    IoSlice::advance_slices(&mut parts, 0);
+    while !parts.is_empty() {
+        match file.write_vectored(parts) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => IoSlice::advance_slices(&mut parts, written),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 impl Stand {

@@ -194,6 +194,25 @@ fn recovery_on_disk() {
     }
 }
 
+/// More parts than the system takes in one call, empty ones among them.
+#[test]
+fn parts_follow_each_other() {
+    let folder = folder();
+    let mut sink = sink(folder.path());
+    sink.recover(None).expect("recovered");
+    sink.write_parts(&[]).expect("nothing to write");
+    sink.write_parts(&[Vec::new(), Vec::new()]).expect("nothing to write");
+    assert_eq!(files(folder.path()).len(), 0, "no segment for nothing");
+    let parts: Vec<Vec<u8>> = (0..3000).map(|part| "x".repeat(part % 3).into_bytes()).collect();
+    sink.write(b"first\n").expect("written");
+    sink.write_parts(&parts).expect("written");
+    sink.write(b"last\n").expect("written");
+    let position = sink.commit(false).expect("committed");
+    let want = format!("first\n{}last\n", "x".repeat(3000));
+    assert_eq!(position.length, want.len() as u64);
+    assert_eq!(files(folder.path()).into_values().collect::<Vec<_>>(), [want]);
+}
+
 #[test]
 fn a_segment_is_finished_by_size_by_age_and_at_the_end() {
     let folder = folder();

@@ -47,6 +47,11 @@ pub trait Sink: Send {
     /// Appends whole records, each ending in a newline.
     fn write(&mut self, records: &[u8]) -> Result<(), SinkError>;
 
+    /// Like [`Sink::write`] of each part in turn, which a sink may do at once.
+    fn write_parts(&mut self, parts: &[Vec<u8>]) -> Result<(), SinkError> {
+        parts.iter().try_for_each(|part| self.write(part))
+    }
+
     /// Makes all written bytes durable and returns where the sink now stands. With `finish`, or
     /// when the segment is due by size or age, the position is `sealed`: once it is in the
     /// state, [`Sink::seal`] must follow.

@@ -112,7 +112,7 @@ fn step(root: &Path, line: &str) -> Option<Step> {
     let quoted: Vec<_> = args.split('"').skip(1).step_by(2).collect();
     let of_name = |number: usize| File::of(root, quoted.get(number)?);
     match name {
-        "write" | "pwrite64" | "ftruncate" => of_opened().map(Step::Write),
+        "write" | "writev" | "pwrite64" | "ftruncate" => of_opened().map(Step::Write),
         "fsync" | "fdatasync" => of_opened().map(|file| Step::SyncBegins(thread, file)),
         "openat" if args.contains("O_CREAT") => of_name(0).map(Step::Create),
         "rename" | "renameat2" => Some(Step::Rename(of_name(0)?, of_name(1)?)),
@@ -310,7 +310,7 @@ const BEFORE_A_BATCH: [(&str, IsOne); 6] = [
 ];
 
 const CALLS: &str =
-    "write,pwrite64,fsync,fdatasync,sync_file_range,rename,renameat2,openat,ftruncate,unlink,unlinkat";
+    "write,writev,pwrite64,fsync,fdatasync,sync_file_range,rename,renameat2,openat,ftruncate,unlink,unlinkat";
 
 /// Where strace is looked for.
 const PATH: &str = "/usr/local/bin:/usr/bin:/bin";

@@ -19,6 +19,14 @@ impl TimedSink {
     pub fn new(inner: Box<dyn Sink>, metrics: Arc<Metrics>) -> Self {
         TimedSink { inner, metrics }
     }
+
+    /// A write that fails ends the commit it belongs to.
+    fn count_failed(&self, written: Result<(), SinkError>) -> Result<(), SinkError> {
+        if written.is_err() {
+            self.metrics.add(&metrics::COMMITS, &["failed"], 1);
+        }
+        written
+    }
 }
 
 impl Sink for TimedSink {
@@ -28,10 +36,12 @@ impl Sink for TimedSink {
 
     fn write(&mut self, records: &[u8]) -> Result<(), SinkError> {
         let written = self.inner.write(records);
-        if written.is_err() {
-            self.metrics.add(&metrics::COMMITS, &["failed"], 1);
-        }
-        written
+        self.count_failed(written)
+    }
+
+    fn write_parts(&mut self, parts: &[Vec<u8>]) -> Result<(), SinkError> {
+        let written = self.inner.write_parts(parts);
+        self.count_failed(written)
     }
 
     fn commit(&mut self, finish: bool) -> Result<Position, SinkError> {
