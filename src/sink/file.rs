@@ -274,12 +274,16 @@ impl Sink for FileSink {
     }
 }
 
-/// Writes all parts in few calls: the page cache takes megabytes at once for less than parts of them.
+/// Parts that are written in one call, about a megabyte: the page cache takes that for less than parts
+/// of it.
+const PARTS: usize = 8;
+
+/// Writes all parts in few calls.
 fn write_all(mut file: &File, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
     // empty ones at the start are none that a call could write
     IoSlice::advance_slices(&mut parts, 0);
     while !parts.is_empty() {
-        match file.write_vectored(parts) {
+        match file.write_vectored(&parts[..parts.len().min(PARTS)]) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => IoSlice::advance_slices(&mut parts, written),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
