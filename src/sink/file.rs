@@ -177,7 +177,6 @@ impl FileSink {
             stand.open = Some(OpenSegment::create(folder.path(), &stand.last.sink_id, sequence, now)?);
         }
         let open = stand.open.as_mut().expect("made two lines above where it was missing");
-        failpoint::hit("before-sink-write");
         write_all(&open.file, &mut parts).map_err(down("write to the open segment in", folder.path()))?;
         open.length += bytes;
         Ok(())
@@ -274,16 +273,23 @@ impl Sink for FileSink {
     }
 }
 
-/// Parts that are written in one call, about a megabyte: the page cache takes that for less than parts
-/// of it.
-const PARTS: usize = 8;
+/// Bytes that are written in one call, up to the end of a part: the page cache takes a megabyte for less
+/// than smaller pieces of it, and for less than larger ones.
+const AT_ONCE: usize = 1024 * 1024;
 
 /// Writes all parts in few calls.
 fn write_all(mut file: &File, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
     // empty ones at the start are none that a call could write
     IoSlice::advance_slices(&mut parts, 0);
     while !parts.is_empty() {
-        match file.write_vectored(&parts[..parts.len().min(PARTS)]) {
+        let mut bytes = 0;
+        let enough = parts.iter().position(|part| {
+            bytes += part.len();
+            bytes >= AT_ONCE
+        });
+        let next = &parts[..enough.map_or(parts.len(), |last| last + 1)];
+        failpoint::hit("before-sink-write");
+        match file.write_vectored(next) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => IoSlice::advance_slices(&mut parts, written),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -14,7 +14,7 @@ const PLACES: &[(&str, u64)] = &[
     ("before-get", 150),
     ("mid-body", 200),
     ("after-decode", 150),
-    ("before-sink-write", 150),
+    ("before-sink-write", 6),
     ("after-write-before-fsync", 6),
     ("after-fsync-before-state", 6),
     ("between-batch-and-sync", 14),
@@ -22,7 +22,7 @@ const PLACES: &[(&str, u64)] = &[
     ("before-rotation-rename", 4),
     ("after-rotation-rename", 4),
     ("between-history-and-closing", 1),
-    ("mid-ledger-cleanup", 4),
+    ("mid-ledger-cleanup", 3),
     ("at-generation-change", 4),
 ];
 /// The places of a database that is written anew, which a run that finds a large one passes once.
