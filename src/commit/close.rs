@@ -108,7 +108,7 @@ pub(super) fn clean_up(
         apply_when_full(&mut batch)?;
     }
     failpoint::hit("mid-ledger-cleanup");
-    state.apply(&Batch(batch))
+    if batch.is_empty() { Ok(()) } else { state.apply(&Batch(batch)) }
 }
 
 /// The ledger entries of one prefix, in byte order, read in pages.

@@ -39,7 +39,7 @@ fn batch() -> impl Strategy<Value = Vec<(u16, Option<u8>)>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
-    /// The blocks holds what a map holds after the same batches; folding changes nothing, and a
+    /// The blocks hold what a map holds after the same batches; folding changes nothing, and a
     /// crash after any step of it neither.
     #[test]
     fn it_is_a_map(batches in prop::collection::vec((batch(), any::<bool>()), 1..12), crash in any::<prop::sample::Index>()) {

@@ -147,7 +147,6 @@ impl DiskState {
 
     /// A state whose database is whole, with sidecar and history brought to it.
     fn mended(self, bad_sidecar: Option<String>) -> Result<Self, StateError> {
-        self.pack_plain()?;
         let changes = rebuild::mend_history(&self.dir, &(&self as &dyn State).history()?)?;
         if bad_sidecar.is_none() && changes.is_empty() {
             return Err(nothing_to_rebuild(&self.dir));
@@ -166,6 +165,8 @@ impl DiskState {
                 keep_copy(&path, &aside)?;
             }
         }
+        // what is kept lies aside by now: this writes the sidecar
+        self.pack_plain()?;
         for forgotten in rebuild::forget_rechecks(&self, &changes)?.chunks(MAX_BATCH / 2) {
             self.apply(&Batch(forgotten.to_vec()))?;
         }

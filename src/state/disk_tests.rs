@@ -1,6 +1,9 @@
 use super::*;
+use chrono::{DateTime, Utc};
+
+use crate::pattern::PrefixTime;
 use crate::state::packed::Packer;
-use crate::state::{LedgerEntry, Outcome, SourceKey};
+use crate::state::{LedgerEntry, Outcome, Recheck, SourceKey};
 
 const SOURCE: SourceKey = SourceKey { id: 1, generation: 1 };
 
@@ -196,36 +199,56 @@ fn plain(dir: &Path, pairs: Vec<Operation>) {
     database.write(pairs, &Changes::new()).expect("written");
 }
 
-/// A database of a version that kept a pair per planned recheck.
-#[test]
-fn plain_rechecks_are_packed_at_start() {
-    let folder = tempfile::tempdir().expect("temporary folder");
-    let dir = folder.path();
+/// A state with `count` rechecks, one due each second, each in a pair of its own, as earlier versions
+/// kept them.
+fn with_plain_rechecks(dir: &Path, count: i64) -> Recheck {
     let state = DiskState::open(dir, "collector", false).expect("opened");
     state.apply(&Batch(vec![entry("a".into())])).expect("applied");
     drop(state);
-    let at = |seconds| chrono::DateTime::from_timestamp(seconds, 0).expect("a time");
-    let recheck = crate::state::Recheck {
-        closed_at: at(5),
+    let recheck = Recheck {
+        closed_at: second(5),
         done: 1,
         frames: vec![("2026-06-02.jsonl.zst".into(), 7)],
         extra: false,
         waits_since: None,
     };
-    let time = crate::pattern::PrefixTime::OPEN_ENDED;
-    let stored =
-        (1..400).map(|due| (format::recheck_key(SOURCE, at(due), "a/", time), Some(format::json(&recheck))));
+    let time = PrefixTime::OPEN_ENDED;
+    let stored = (1..=count)
+        .map(|due| (format::recheck_key(SOURCE, second(due), "a/", time), Some(format::json(&recheck))));
     for part in stored.collect::<Vec<_>>().chunks(150) {
         plain(dir, part.to_vec());
     }
+    recheck
+}
+
+fn second(number: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(number, 0).expect("a time")
+}
+
+#[test]
+fn plain_rechecks_are_packed_at_start() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let recheck = with_plain_rechecks(folder.path(), 400);
     for _ in 0..2 {
-        let state = DiskState::open(dir, "collector", false).expect("opened");
+        let state = DiskState::open(folder.path(), "collector", false).expect("opened");
         assert!(!state.database().has_plain().expect("read"));
-        let due = (&state as &dyn State).rechecks(SOURCE, at(300), usize::MAX).expect("read");
+        let due = (&state as &dyn State).rechecks(SOURCE, second(300), usize::MAX).expect("read");
         assert_eq!(due.len(), 300);
         assert!(due.iter().all(|(_, head, _, found)| head == "a/" && *found == recheck));
         assert!((&state as &dyn State).entry(SOURCE, "a").expect("read").is_some());
     }
+}
+
+/// Packing writes the sidecar: a damaged one is kept before.
+#[test]
+fn a_rebuild_packs_rechecks_and_keeps_what_was_damaged() {
+    let folder = tempfile::tempdir().expect("temporary folder");
+    let dir = folder.path();
+    with_plain_rechecks(dir, 3);
+    std::fs::write(sidecar::path_of(dir), "torn").expect("written");
+    let state = DiskState::rebuild(dir, "collector", false, &[]).expect("rebuilt");
+    assert_eq!((&state as &dyn State).rechecks(SOURCE, second(9), usize::MAX).expect("read").len(), 3);
+    assert_eq!(std::fs::read_to_string(dir.join("damaged-1/sidecar.json")).expect("kept"), "torn");
 }
 
 /// A database of a version that kept a pair per ledger entry.

@@ -5,7 +5,8 @@
 //! lies behind that length is cut at open. Frames are written and read as streams. Only the owner
 //! of the state directory may open the history for writing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -167,8 +168,9 @@ pub struct History {
     folder: PathBuf,
     /// Good length of each file: what lies behind it is a frame that was not finished.
     lengths: BTreeMap<String, u64>,
-    /// Files with frames that are not durable yet.
-    unsynced: BTreeSet<String>,
+    /// Files with frames that are not durable yet. They stay open: what the system could not write of
+    /// them it tells those who had them open then.
+    unsynced: BTreeMap<String, File>,
     /// More than a megabyte, used again for each frame.
     compressor: Compressor,
 }
@@ -183,7 +185,7 @@ impl History {
         create_folder(&folder).map_err(failed("create", &folder))?;
         let compressor = Compressor::new(&folder)?;
         let mut history =
-            History { folder, lengths: committed.clone(), unsynced: BTreeSet::new(), compressor };
+            History { folder, lengths: committed.clone(), unsynced: BTreeMap::new(), compressor };
         history.recover()?;
         Ok(history)
     }
@@ -238,21 +240,21 @@ impl History {
         let name = file_name(header.closed_at.date_naive());
         let path = self.folder.join(&name);
         let offset = self.lengths.get(&name).copied().unwrap_or(0);
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)
-            .map_err(failed("open", &path))?;
+        let file = match self.unsynced.entry(name.clone()) {
+            Entry::Occupied(unsynced) => unsynced.into_mut(),
+            Entry::Vacant(place) => {
+                let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+                place.insert(file.map_err(failed("open", &path))?)
+            }
+        };
         // what an earlier failure may have left behind the last good frame
         file.set_len(offset)
             .and_then(|()| file.seek(SeekFrom::Start(offset)))
             .map_err(failed("cut", &path))?;
-        let written = write_frame(&mut self.compressor, &file, &path, header, entries)
+        let written = write_frame(&mut self.compressor, file, &path, header, entries)
             .and_then(|()| Ok(file.metadata().map_err(failed("look at", &path))?.len()));
         match written {
             Ok(length) => {
-                self.unsynced.insert(name.clone());
                 self.lengths.insert(name.clone(), length);
                 Ok(Appended { file: name, offset, length })
             }
@@ -269,9 +271,8 @@ impl History {
         if self.unsynced.is_empty() {
             return Ok(());
         }
-        for name in &self.unsynced {
-            let path = self.folder.join(name);
-            File::open(&path).and_then(|file| file.sync_all()).map_err(failed("sync", &path))?;
+        for (name, file) in &self.unsynced {
+            file.sync_all().map_err(failed("sync", &self.folder.join(name)))?;
         }
         sync_folder(&self.folder).map_err(failed("sync", &self.folder))?;
         self.unsynced.clear();

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use chrono::DateTime;
+use chrono::{DateTime, TimeDelta};
 use proptest::prelude::*;
 use s3sweep::pattern::PrefixTime;
 use s3sweep::sink::Position;
@@ -14,8 +14,8 @@ use s3sweep::state::disk::DiskState;
 use s3sweep::state::memory::MemoryState;
 use s3sweep::state::overlay::OverlayState;
 use s3sweep::state::{
-    Batch, Change, LeafRecord, LedgerEntry, Outcome, Pair, Quarantined, SourceKey, SourceRecord, State,
-    StateError, format,
+    Batch, Change, LeafRecord, LedgerEntry, Outcome, Pair, Quarantined, Recheck, SourceKey, SourceRecord,
+    State, StateError, format,
 };
 
 const ONE: SourceKey = SourceKey { id: 1, generation: 1 };
@@ -249,23 +249,41 @@ impl State for WithoutOwn<'_> {
     }
 }
 
+/// A change of one of the kinds, packed on disk or not, before, between and behind each other.
+fn change(key: u8, put: bool, kind: u8) -> Change {
+    let (due, minutes) = (DateTime::UNIX_EPOCH + TimeDelta::seconds(key.into()), time(i64::from(key % 5)));
+    let head = || "a/".to_owned();
+    match (kind, put) {
+        (0, true) => entry(ONE, &format!("k{key}")),
+        (0, false) => Change::DeleteEntry(ONE, format!("k{key}")),
+        (1, true) => {
+            let frames = vec![("2026-06-02.jsonl.zst".to_owned(), key.into())];
+            let recheck = Recheck { closed_at: due, done: 0, frames, extra: put, waits_since: None };
+            Change::PutRecheck(ONE, due, head(), minutes, Box::new(recheck))
+        }
+        (1, false) => Change::DeleteRecheck(ONE, due, head(), minutes),
+        (2, true) => Change::PutMarker(ONE, head(), minutes, Box::default()),
+        (2, false) => Change::DeleteMarker(ONE, head(), minutes),
+        (_, true) => Change::PutPaused(format!("s{key}"), due),
+        (_, false) => Change::DeletePaused(format!("s{key}")),
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     /// Memory, disk (reopened now and then) and overlay hold the same after the same batches.
     #[test]
     fn all_states_agree(batches in prop::collection::vec(
-        (prop::collection::vec((0_u8..12, any::<bool>()), 1..20), any::<bool>()), 1..6))
+        (prop::collection::vec((0_u8..12, any::<bool>(), 0_u8..4), 1..20), any::<bool>()), 1..6),
+        limit in 1..30_usize)
     {
         let folder = tempfile::tempdir().unwrap();
         let memory = MemoryState::default();
         let over = OverlayState::new(Arc::new(MemoryState::default()));
         let mut disk = Some(open(folder.path()).unwrap());
         for (changes, reopen) in batches {
-            let changes: Vec<_> = changes.into_iter().map(|(key, put)| match put {
-                true => entry(ONE, &format!("k{key}")),
-                false => Change::DeleteEntry(ONE, format!("k{key}")),
-            }).collect();
+            let changes: Vec<_> = changes.into_iter().map(|(key, put, kind)| change(key, put, kind)).collect();
             if reopen {
                 drop(disk.take());
                 disk = Some(open(folder.path()).unwrap());
@@ -277,6 +295,10 @@ proptest! {
             let want = pairs(&memory);
             prop_assert_eq!(&pairs(&over), &want);
             prop_assert_eq!(&pairs(&WithoutOwn(disk)), &want);
+            prop_assert_eq!(WithoutOwn(disk).scan(&[], &[0xff], limit).unwrap(), &want[..want.len().min(limit)]);
+            for (key, value) in &want {
+                prop_assert_eq!(disk.get(key).unwrap(), Some(value.clone()));
+            }
         }
     }
 }

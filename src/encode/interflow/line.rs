@@ -45,14 +45,23 @@ impl<'r> Line<'_, 'r> {
     /// less than one of any length.
     #[inline(always)]
     pub fn push_piece(&mut self, piece: Span) {
-        let length = (piece.end - piece.start) as usize;
-        match self.raw.get(piece.start as usize..).and_then(<[u8]>::first_chunk::<32>) {
+        if !self.push_short(piece.start as usize, (piece.end - piece.start) as usize) {
+            self.out.extend_from_slice(self.bytes(piece));
+        }
+    }
+
+    /// Appends that many bytes of the record, if they are few; `false`, and nothing else, where they
+    /// are many or the record has not enough behind them.
+    #[inline(always)]
+    fn push_short(&mut self, start: usize, length: usize) -> bool {
+        match self.raw.get(start..).and_then(<[u8]>::first_chunk::<32>) {
             Some(chunk) if length <= chunk.len() => {
                 let end = self.out.len() + length;
                 self.out.extend_from_slice(chunk);
                 self.out.truncate(end);
+                true
             }
-            _ => self.out.extend_from_slice(self.bytes(piece)),
+            _ => false,
         }
     }
 
@@ -61,13 +70,8 @@ impl<'r> Line<'_, 'r> {
     fn push_body(&mut self, body: &[u8]) {
         // beyond the record for one that lies elsewhere
         let start = (body.as_ptr() as usize).wrapping_sub(self.raw.as_ptr() as usize);
-        match self.raw.get(start..).and_then(<[u8]>::first_chunk::<32>) {
-            Some(chunk) if body.len() <= chunk.len() => {
-                let end = self.out.len() + body.len();
-                self.out.extend_from_slice(chunk);
-                self.out.truncate(end);
-            }
-            _ => self.out.extend_from_slice(body),
+        if !self.push_short(start, body.len()) {
+            self.out.extend_from_slice(body);
         }
     }
 
