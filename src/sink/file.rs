@@ -274,7 +274,7 @@ impl Sink for FileSink {
 }
 
 /// Bytes that are written in one call, up to the end of a part: the page cache takes a megabyte for less
-/// than smaller pieces of it, and for less than larger ones.
+/// than eight parts of it, and nothing was seen to be gained by more.
 const AT_ONCE: usize = 1024 * 1024;
 
 /// Writes all parts in few calls.
