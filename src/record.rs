@@ -96,8 +96,28 @@ pub struct Field(pub u8);
 pub struct Record<'a> {
     raw: &'a [u8],
     spans: &'a [Span],
+    lists: &'a [NamedList],
     columns: Option<&'a Columns>,
     shape: Shape,
+}
+
+/// An element of a list, `{"name":"…"}` or `{"name":"…","value":"…"}` to the byte, with no escape
+/// in the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// What stands between the quotes of the name.
+    pub name: Span,
+    /// The raw value, its quotes included; empty where there is none.
+    pub value: Span,
+}
+
+/// A field that is a list of nothing but [`Named`] elements, as a decoder noted it.
+#[derive(Clone, Debug, Default)]
+pub struct NamedList {
+    /// Where the list lies; empty while none is noted.
+    pub place: Span,
+    /// Its elements, in their order.
+    pub elements: Vec<Named>,
 }
 
 /// What is known of the form of a JSON record.
@@ -112,12 +132,26 @@ pub struct Shape {
 impl<'a> Record<'a> {
     /// A JSON record over `raw`; `spans` is indexed by [`Field`].
     pub fn new(raw: &'a [u8], spans: &'a [Span]) -> Self {
-        Record { raw, spans, columns: None, shape: Shape::default() }
+        Record { raw, spans, lists: &[], columns: None, shape: Shape::default() }
     }
 
     /// The same with what is known of its form.
     pub fn with_shape(self, shape: Shape) -> Self {
         Record { shape, ..self }
+    }
+
+    /// The same with lists whose elements are known.
+    pub fn with_lists(self, lists: &'a [NamedList]) -> Self {
+        Record { lists, ..self }
+    }
+
+    /// The elements of a field, `None` when they are not known: the field is absent, or no list, or
+    /// one of other elements too. [`walk`] finds those.
+    #[inline]
+    pub fn named(&self, field: Field) -> Option<&'a [Named]> {
+        let place = self.span(field)?;
+        let list = self.lists.iter().find(|list| list.place == place)?;
+        Some(&list.elements)
     }
 
     /// What is known of the form of a JSON record.
@@ -128,7 +162,7 @@ impl<'a> Record<'a> {
     /// A row of text over `raw`; `spans` is indexed by the place among `columns`, and empty where
     /// the row has nothing to say (`-`).
     pub fn of_row(raw: &'a [u8], spans: &'a [Span], columns: &'a Columns) -> Self {
-        Record { raw, spans, columns: Some(columns), shape: Shape::default() }
+        Record { raw, spans, lists: &[], columns: Some(columns), shape: Shape::default() }
     }
 
     /// The record's bytes exactly as they stand in the object: valid UTF-8 and, for JSON log

@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 use wide::u8x32;
 
 use super::grammar::{Next, Stop, Walk};
-use crate::record::{Record, Shape, Span, json};
+use crate::record::{Field, NamedList, Record, Shape, Span, json};
 
 /// The deepest nesting of a record, the record itself counted. A line holds its record one level
 /// down and must still be readable where the limit is 128, which is common.
@@ -29,8 +29,13 @@ struct Notes {
     /// By [`Node::span`], and behind those by [`Names::first`]: the node that came next, or first,
     /// in the record before. Records of one log type mostly keep the order of their members.
     next: Box<[u8; 2 * MAX_NAMES]>,
+    /// By [`Node::list`].
+    lists: Box<[NamedList]>,
     shape: Shape,
 }
+
+/// Elements of a list that are noted; of a longer one none is.
+const MAX_NAMED: usize = 200;
 
 /// Places for the names of all paths together; the last one is the record's own.
 const MAX_NAMES: usize = 256;
@@ -43,6 +48,8 @@ pub struct Paths {
     count: usize,
     /// Spans of theirs, and of the names on the way.
     spans: usize,
+    /// How many of them are lists of named elements.
+    lists: usize,
 }
 
 /// The names that the paths have at one place.
@@ -63,6 +70,8 @@ struct Node {
     name: Name,
     /// Place of its span: that of the path that ends here, or one behind those of all paths.
     span: u8,
+    /// Place of its list of named elements, counted from 1; 0 for any other field.
+    list: u8,
     children: Names,
     /// The node before it in the same slot, counted from 1.
     before: u8,
@@ -78,7 +87,19 @@ impl Paths {
         }
         assert!(spans < MAX_NAMES, "the paths have too many names");
         roots.spread();
-        Paths { roots, count: paths.len(), spans }
+        Paths { roots, count: paths.len(), spans, lists: 0 }
+    }
+
+    /// The same, and these fields are mostly lists of [`Named`](crate::record::Named) elements,
+    /// which are noted.
+    pub fn with_named_lists(mut self, fields: &[Field]) -> Self {
+        for field in fields {
+            if let Some(node) = self.roots.node_of(field.0) {
+                self.lists += 1;
+                node.list = self.lists as u8; // of 255 names at most
+            }
+        }
+        self
     }
 }
 
@@ -88,6 +109,7 @@ impl FieldReader {
         let notes = Notes {
             spans: Box::new([Span::default(); MAX_NAMES]),
             next: Box::new([0; 2 * MAX_NAMES]),
+            lists: vec![NamedList::default(); paths.lists].into(),
             shape: Shape::default(),
         };
         FieldReader { paths, notes }
@@ -102,6 +124,7 @@ impl FieldReader {
     /// why, once its end is known.
     pub fn walk(&mut self, bytes: &[u8]) -> Result<usize, Stop> {
         self.notes.spans[..self.paths.spans].fill(Span::default());
+        self.notes.lists.iter_mut().for_each(|list| list.place = Span::default());
         self.notes.shape.has_twins = false;
         let mut walk = Walk::new(bytes);
         if walk.byte(0)? != b'{' {
@@ -130,7 +153,8 @@ impl FieldReader {
 
     /// The record that was read last, whose bytes are `raw`.
     pub fn record<'a>(&'a self, raw: &'a [u8]) -> Record<'a> {
-        Record::new(raw, &self.notes.spans[..self.paths.count]).with_shape(self.notes.shape)
+        let Notes { spans, lists, shape, .. } = &self.notes;
+        Record::new(raw, &spans[..self.paths.count]).with_shape(*shape).with_lists(lists)
     }
 }
 
@@ -178,10 +202,19 @@ impl Names {
     }
 
     fn add(&mut self, name: &'static str, span: usize) -> usize {
-        let mut node = Node { name: Name::new(name), span: 0, children: Names::new(span), before: 0 };
+        let mut node =
+            Node { name: Name::new(name), span: 0, list: 0, children: Names::new(span), before: 0 };
         node.end_at(span);
         self.nodes.push(node);
         self.nodes.len() - 1
+    }
+
+    /// The node at which the path of a field ends.
+    fn node_of(&mut self, field: u8) -> Option<&mut Node> {
+        self.nodes.iter_mut().find_map(|node| match node.span == field {
+            true => Some(node),
+            false => node.children.node_of(field),
+        })
     }
 
     /// Gives each node its slot, so that as few as can be share one.
@@ -336,6 +369,10 @@ fn note_value(
             notes.spans[usize::from(node.span)] = Span { start: start as u32, end: end as u32 };
             return Ok(end);
         }
+        b'[' if depth > 1 && node.list > 0 => match notes.note_list(node, walk, start) {
+            Some(end) => end,
+            None => walk.value(start, depth)?,
+        },
         _ => walk.value(start, depth)?,
     };
     notes.put(node, start, end);
@@ -348,6 +385,23 @@ impl Notes {
     fn put(&mut self, node: &Node, start: usize, end: usize) {
         self.forget(node);
         self.spans[usize::from(node.span)] = Span { start: start as u32, end: end as u32 };
+    }
+
+    /// Notes the elements of the list at `start`, if all are named ones, and returns the index after
+    /// it.
+    fn note_list(&mut self, node: &Node, walk: &Walk<'_>, start: usize) -> Option<usize> {
+        let list = &mut self.lists[usize::from(node.list) - 1];
+        list.place = Span::default();
+        list.elements.clear();
+        let end = walk.named_list(start, |element| {
+            let has_room = list.elements.len() < MAX_NAMED;
+            if has_room {
+                list.elements.push(element);
+            }
+            has_room
+        })?;
+        list.place = Span { start: start as u32, end: end as u32 };
+        Some(end)
     }
 
     /// A twin before this member may have noted fields that this one does not have.
@@ -455,6 +509,69 @@ mod tests {
         reader.read(br#"{"a":1,"b":{"c":2}}"#).unwrap();
         reader.read(b"{}").unwrap();
         assert_eq!(values(&reader, "{}"), [""; 4]);
+    }
+
+    static LISTS: LazyLock<Paths> =
+        LazyLock::new(|| Paths::new(&["a", "b.c"]).with_named_lists(&[Field(1), Field(0)]));
+
+    /// What is noted of the lists, `?` for one that is not.
+    fn noted(reader: &FieldReader, raw: &str) -> String {
+        let record = reader.record(raw.as_bytes());
+        let text = |span| std::str::from_utf8(record.bytes(span)).unwrap();
+        let all = [Field(0), Field(1)].map(|field| match record.named(field) {
+            Some(list) => {
+                let elements = list.iter().map(|named| format!("{}={}", text(named.name), text(named.value)));
+                elements.collect::<Vec<_>>().join(" ")
+            }
+            None => "?".to_owned(),
+        });
+        all.join("; ")
+    }
+
+    #[test]
+    fn lists_of_named_elements_are_noted() {
+        let mut reader = FieldReader::new(&LISTS);
+        let (name, value) = ("n".repeat(100), "v\\\"\\u00fc".repeat(20));
+        let long = format!(r#"{{"a":[{{"name":"{name}","value":"{value}"}}]}}"#);
+        let many = |count| format!(r#"{{"a":[{}]}}"#, [r#"{"name":"x"}"#].repeat(count).join(","));
+        for (what, raw, want) in [
+            (
+                "both",
+                r#"{"a":[{"name":"x","value":"1"},{"name":"","value":""}],"b":{"c":[{"name":"y"}]}}"#,
+                r#"x="1" =""; y="#,
+            ),
+            ("long ones", &long, &format!("{name}=\"{value}\"; ?")),
+            ("the last twin", r#"{"a":[{"name":"x"}],"a":[{"name":"y"}]}"#, "y=; ?"),
+            ("a twin that is none", r#"{"a":[{"name":"x"}],"a":[1]}"#, "?; ?"),
+            ("a twin of the same length", r#"{"b":{"c":[{"name":"x"}]},"b":{"d":[{"name":"x"}]}}"#, "?; ?"),
+            ("empty", r#"{"a":[]}"#, "?; ?"),
+            ("one of another form", r#"{"a":[{"name":"x"},{"value":"1","name":"y"}]}"#, "?; ?"),
+            ("a third member", r#"{"a":[{"name":"x","value":"1","z":2}]}"#, "?; ?"),
+            ("twins", r#"{"a":[{"name":"x","value":"1","value":"2"}]}"#, "?; ?"),
+            ("another type", r#"{"a":[{"name":"x","value":1}]}"#, "?; ?"),
+            ("an escape in a name", r#"{"a":[{"name":"\u0061"}]}"#, "?; ?"),
+            ("blanks", r#"{"a":[{"name":"x"}, {"name":"y"}],"b":{"c":[ {"name":"y"}]}}"#, "?; ?"),
+            ("no list", r#"{"a":{"name":"x"},"b":{"c":"[{}]"}}"#, "?; ?"),
+            ("as many as are kept", &many(MAX_NAMED), &format!("{}; ?", ["x="].repeat(MAX_NAMED).join(" "))),
+            ("one more", &many(MAX_NAMED + 1), "?; ?"),
+        ] {
+            assert_eq!(reader.read(raw.as_bytes()), Ok(()), "{what}");
+            assert_eq!(noted(&reader, raw), want, "{what}");
+        }
+        for (what, raw) in [
+            ("a comma at the end", r#"{"a":[{"name":"x"},]}"#),
+            ("no comma", r#"{"a":[{"name":"x"}{"name":"y"}]}"#),
+            ("another bracket", r#"{"a":[{"name":"x"}}}"#),
+            ("a control character", "{\"a\":[{\"name\":\"\u{1}\"}]}"),
+            ("an odd escape", r#"{"a":[{"name":"x","value":"\x"}]}"#),
+        ] {
+            reader.read(raw.as_bytes()).expect_err(what);
+        }
+        // the place of a list that was noted, and no list is there
+        reader.read(br#"{"a":[{"name":"x"}]}"#).unwrap();
+        let raw = r#"{"a":"[{'name':'']"}"#;
+        reader.read(raw.as_bytes()).unwrap();
+        assert_eq!(noted(&reader, raw), "?; ?");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! walk passes is valid JSON once its bytes are known to be UTF-8. A walk keeps nothing: bytes
 //! that end within the value are walked again when there are more.
 
-use crate::record::json;
+use crate::record::{Named, Span, json};
 
 /// Why a walk did not reach the end of its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +74,38 @@ impl<'a> Walk<'a> {
         let count = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r')).count();
         self.has_blanks |= count > 0;
         at + count
+    }
+
+    /// The index after the list whose bracket is at `at`, if it holds [`Named`] elements only, one at
+    /// least, and `note` takes each. `None` tells nothing of what is there.
+    #[inline(always)]
+    pub fn named_list(&self, at: usize, mut note: impl FnMut(Named) -> bool) -> Option<usize> {
+        let mut at = at + 1;
+        loop {
+            let name = self.token(at, b"{\"name\":\"")?;
+            let name_end = json::plain_end(self.bytes, name);
+            let (value, end) = match self.token(name_end, b"\",\"value\":\"") {
+                Some(value) => {
+                    let end = self.string(value - 1).ok()?;
+                    (span(value - 1, end), end)
+                }
+                None => (Span::default(), self.token(name_end, b"\"")?),
+            };
+            if !note(Named { name: span(name, name_end), value }) {
+                return None;
+            }
+            at = match self.bytes.get(end..)?.first_chunk()? {
+                b"}," => end + 2,
+                b"}]" => return Some(end + 2),
+                _ => return None,
+            };
+        }
+    }
+
+    /// The index after `token`, `None` when something else is at `at`.
+    #[inline(always)]
+    fn token<const N: usize>(&self, at: usize, token: &[u8; N]) -> Option<usize> {
+        (self.bytes.get(at..)?.first_chunk() == Some(token)).then_some(at + N)
     }
 
     /// The index after the string whose opening quote is at `at`.
@@ -258,6 +290,11 @@ impl<'a> Walk<'a> {
             _ => Err(Stop::Invalid),
         }
     }
+}
+
+/// Spans lie within a record, which is shorter than 4 GiB.
+fn span(start: usize, end: usize) -> Span {
+    Span { start: start as u32, end: end as u32 }
 }
 
 #[cfg(test)]

@@ -69,7 +69,8 @@ enum Found {
 }
 
 /// The fields of WAF records.
-pub static WAF_FIELDS: LazyLock<Paths> = LazyLock::new(|| Paths::new(waf::PATHS));
+pub static WAF_FIELDS: LazyLock<Paths> =
+    LazyLock::new(|| Paths::new(waf::PATHS).with_named_lists(&waf::NAMED_LISTS));
 
 /// Of records of which no field is known.
 pub static NO_FIELDS: LazyLock<Paths> = LazyLock::new(|| Paths::new(&[]));

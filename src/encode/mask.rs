@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use memchr::memmem;
 
 use super::push_in_one_line;
-use crate::record::walk::{self, Header};
-use crate::record::{Record, Span, json, waf::field};
+use crate::record::walk;
+use crate::record::{Named, Record, Span, json, waf::field};
 
 /// What stands in place of a value: the word that AWS WAF itself writes for redacted fields.
 const REDACTED: &[u8] = b"\"REDACTED\"";
@@ -40,7 +40,18 @@ impl HeaderMask {
         if record.shape().has_twins {
             self.judge_twins(raw, list, &mut hidden);
         }
-        self.judge_list(raw, list, &mut hidden, &mut shown);
+        let Some(headers) = record.named(field::HEADERS) else {
+            self.judge_any(raw, list, &mut hidden, &mut shown);
+            return hidden;
+        };
+        for Named { name, value } in headers.iter().copied().filter(|header| header.value != Span::default())
+        {
+            let name = bytes(raw, name);
+            match self.hides_unescaped(name) {
+                true => hidden.push(value),
+                false => shown(name, value),
+            }
+        }
         hidden
     }
 
@@ -54,42 +65,31 @@ impl HeaderMask {
             walk::each_member(request, |name, list| {
                 let list = span_in(raw, list);
                 if walk::is_name(name, "headers") && list != last {
-                    self.judge_list(raw, list, hidden, &mut |_, _| {});
+                    self.judge_any(raw, list, hidden, &mut |_, _| {});
                 }
             });
         });
     }
 
-    #[inline(always)]
-    fn judge_list<'r>(
+    /// Judges a list of headers in any form.
+    #[cold]
+    fn judge_any<'r>(
         &self,
         raw: &'r [u8],
         list: Span,
         hidden: &mut Hidden,
         shown: &mut impl FnMut(&'r [u8], Span),
     ) {
-        walk::each_header(raw, list, |header| {
-            let (name, value) = match header {
-                Header::Plain { name, value } => {
-                    let name = bytes(raw, name);
-                    if self.hides_unescaped(name) {
-                        return hidden.push(value);
-                    }
-                    (name, value)
-                }
-                Header::Other(object) => match self.judge_other(raw, object, hidden) {
-                    Some(header) => header,
-                    None => return,
-                },
-            };
-            shown(name, value);
+        walk::each_object(raw, list, |header| {
+            if let Some((name, value)) = self.judge_header(raw, header, hidden) {
+                shown(name, value);
+            }
         });
     }
 
     /// Hides all values of a header one of whose names is hidden; of any other returns the last
     /// name and the last value, as readers of JSON take them.
-    #[cold]
-    fn judge_other<'r>(&self, raw: &'r [u8], object: Span, hidden: &mut Hidden) -> Option<(&'r [u8], Span)> {
+    fn judge_header<'r>(&self, raw: &'r [u8], object: Span, hidden: &mut Hidden) -> Option<(&'r [u8], Span)> {
         let header = bytes(raw, object);
         let (mut is_hidden, mut last_name, mut values) = (false, None, Vec::new());
         walk::each_member(header, |name, value| {

@@ -4,7 +4,7 @@
 //! Its alphabetical list is flat; in the records themselves what tells of the request lies in
 //! `httpRequest`.
 
-use super::fields;
+use super::{Field, fields};
 
 /// Headers whose values let a reader act as the visitor.
 pub const SECRET_HEADERS: [&str; 4] = ["Authorization", "Cookie", "X-Amz-Security-Token", "Set-Cookie"];
@@ -49,6 +49,9 @@ fields! {
     HTTP_VERSION = "httpRequest.httpVersion",
     REQUEST_ID = "httpRequest.requestId",
 }
+
+/// The fields that are lists of named elements, as AWS writes them.
+pub const NAMED_LISTS: [Field; 2] = [field::HEADERS, field::LABELS];
 
 /// Paths that no encoder needs.
 pub const MORE_PATHS: &[&str] = &[

@@ -4,9 +4,8 @@
 //! here fails on them.
 
 use memchr::memchr3;
-use wide::u8x32;
 
-use super::{Span, json};
+use super::{Field, Record, Span, json};
 
 /// A place in a raw value.
 #[derive(Clone, Copy, Debug)]
@@ -84,116 +83,46 @@ fn container_length(raw: &[u8], open: u8, close: u8) -> usize {
     raw.len()
 }
 
-/// A header in a raw list of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Header {
-    /// `{"name":"…","value":"…"}` to the byte, as AWS writes it, with no escape in the name.
-    Plain {
-        /// What stands between the quotes of the name.
-        name: Span,
-        /// The value, its quotes included.
-        value: Span,
-    },
-    /// An object in any other form.
-    Other(Span),
-}
-
-/// Calls `visit` with each object in the list of headers at `list` of `raw`. Elements of other
-/// types are passed over.
-#[inline(always)]
-pub fn each_header(raw: &[u8], list: Span, mut visit: impl FnMut(Header)) {
-    each_element(raw, list, |place| match place {
-        Place::Brace(at) => plain_header(raw, at).map(|(header, end)| {
-            visit(header);
-            end
-        }),
-        Place::Object(object) => {
-            visit(Header::Other(object));
-            None
-        }
-    });
-}
-
-#[inline(always)]
-fn plain_header(raw: &[u8], at: usize) -> Option<(Header, usize)> {
-    let name = after(raw, at, b"{\"name\":\"")?;
-    let name_end = unescaped_end(raw, name);
-    let value = after(raw, name_end, b"\",\"value\":\"")?;
-    let value_end = string_end(raw, value);
-    let end = after(raw, value_end, b"\"}")?;
-    Some((Header::Plain { name: span(name, name_end), value: span(value - 1, value_end + 1) }, end))
-}
-
-/// Calls `visit` with the raw member `name` of each object in the list at `list` of `raw`, of
-/// twins with the last. What has none is passed over.
-#[inline(always)]
-pub fn each_name<'a>(raw: &'a [u8], list: Span, mut visit: impl FnMut(&'a [u8])) {
-    each_element(raw, list, |place| match place {
-        Place::Brace(at) => {
-            let name = after(raw, at, b"{\"name\":\"")?;
-            let name_end = string_end(raw, name);
-            let end = after(raw, name_end, b"\"}")?;
-            visit(&raw[name - 1..=name_end]);
-            Some(end)
-        }
-        Place::Object(object) => {
-            let mut last = None;
-            each_member(&raw[object.start as usize..object.end as usize], |name, value| {
-                if is_name(name, "name") {
-                    last = Some(value);
-                }
-            });
-            last.into_iter().for_each(&mut visit);
-            None
-        }
-    });
-}
-
-/// Something in a list.
-enum Place {
-    /// Most likely the brace of an object.
-    Brace(usize),
-    /// An object.
-    Object(Span),
-}
-
-/// Calls `read` with the place of each element in the list at `list` of `raw`. When that finds an
-/// object there in the form it knows, it returns the index after it; else it gets the object,
-/// where there is one.
-#[inline(always)]
-fn each_element(raw: &[u8], list: Span, mut read: impl FnMut(Place) -> Option<usize>) {
-    let (start, list_end) = (list.start as usize, list.end as usize);
-    if raw.get(start) != Some(&b'[') {
+/// Calls `visit` with each object in the list at `list` of `raw`. Elements of other types are
+/// passed over.
+pub fn each_object(raw: &[u8], list: Span, mut visit: impl FnMut(Span)) {
+    let Some(bytes) = raw.get(list.start as usize..list.end as usize) else { return };
+    let mut walk = Walk::new(bytes);
+    if !walk.open(b'[') {
         return;
     }
-    let mut at = start + 1;
-    loop {
-        if let Some(end) = read(Place::Brace(at)) {
-            at = end;
-            match raw.get(at) {
-                Some(b',') => at += 1,
-                Some(b']') => return,
-                _ => {}
-            }
-            continue;
-        }
-        let Some(object) = next_element(raw, &mut at, list_end) else { return };
-        if raw[object.start as usize] == b'{' {
-            read(Place::Object(object));
-        }
-        if raw.get(at) == Some(&b',') {
-            at += 1;
+    while let Some(element) = walk.pass() {
+        if element.starts_with(b"{") {
+            let end = list.end - walk.rest.len() as u32; // no more than the list
+            visit(Span { start: end - element.len() as u32, end });
         }
     }
 }
 
-/// Passes over the element of a list at or after `at`; `None` behind the last.
-fn next_element(raw: &[u8], at: &mut usize, list_end: usize) -> Option<Span> {
-    let mut walk = Walk::new(raw.get(*at..list_end)?);
-    let length = walk.pass()?.len();
-    let end = list_end - walk.rest.len();
-    *at = end;
-    Some(span(end - length, end))
+/// Calls `visit` with the raw member `name` of each object in a list of the record, of twins with
+/// the last. What has none is passed over.
+#[inline(always)]
+pub fn each_name<'a>(record: &Record<'a>, list: Field, mut visit: impl FnMut(&'a [u8])) {
+    match record.named(list) {
+        Some(elements) => elements.iter().for_each(|element| {
+            let Span { start, end } = element.name;
+            visit(record.bytes(Span { start: start - 1, end: end + 1 }));
+        }),
+        None => each_name_of_any(record, list, visit),
+    }
+}
+
+#[cold]
+fn each_name_of_any<'a>(record: &Record<'a>, list: Field, mut visit: impl FnMut(&'a [u8])) {
+    each_object(record.raw(), record.span(list).unwrap_or_default(), |object| {
+        let mut last = None;
+        each_member(record.bytes(object), |name, value| {
+            if is_name(name, "name") {
+                last = Some(value);
+            }
+        });
+        last.into_iter().for_each(&mut visit);
+    });
 }
 
 /// Calls `visit` with each name, raw, and each value of a raw object, in their order.
@@ -221,42 +150,6 @@ pub fn filled_body(raw: &[u8], value: Span) -> Span {
         return Span::default();
     }
     Span { start: start + 1, end: end - 1 }
-}
-
-/// The index after `token`, `None` when something else is at `at`.
-#[inline(always)]
-fn after<const N: usize>(raw: &[u8], at: usize, token: &[u8; N]) -> Option<usize> {
-    (raw.get(at..)?.first_chunk() == Some(token)).then_some(at + N)
-}
-
-/// The index of the quote that ends a string, of which `at` is the first byte.
-#[inline(always)]
-fn string_end(raw: &[u8], at: usize) -> usize {
-    let end = unescaped_end(raw, at);
-    if raw.get(end) == Some(&b'"') { end } else { at - 2 + json::string_length(&raw[at - 1..]) }
-}
-
-/// The index of the first quote or backslash at or after `at`; the length of `raw` when there is
-/// none.
-#[inline(always)]
-fn unescaped_end(raw: &[u8], mut at: usize) -> usize {
-    const BLOCK: usize = 32;
-    while let Some(block) = raw.get(at..).and_then(<[u8]>::first_chunk::<BLOCK>) {
-        let bytes = u8x32::new(*block);
-        let found = bytes.simd_eq(u8x32::splat(b'"')) | bytes.simd_eq(u8x32::splat(b'\\'));
-        let found = found.to_bitmask();
-        if found != 0 {
-            return at + found.trailing_zeros() as usize;
-        }
-        at += BLOCK;
-    }
-    let rest = raw.get(at..).unwrap_or_default();
-    at + rest.iter().position(|byte| matches!(byte, b'"' | b'\\')).unwrap_or(rest.len())
-}
-
-/// Spans lie within a record, which is shorter than 4 GiB.
-fn span(start: usize, end: usize) -> Span {
-    Span { start: start as u32, end: end as u32 }
 }
 
 /// The raw value at a dotted path below a raw object. A member whose own name has dots is found
@@ -304,9 +197,9 @@ mod tests {
         assert_eq!((walk.pass(), walk.pass()), (None, None));
     }
 
-    /// The span of a whole list.
-    fn whole(list: &str) -> Span {
-        span(0, list.len())
+    /// The span of a whole value.
+    fn whole(raw: &[u8]) -> Span {
+        Span { start: 0, end: raw.len() as u32 }
     }
 
     #[test]
@@ -327,8 +220,10 @@ mod tests {
             ("no list", r#"{"name":"a"}"#, ""),
             ("null", "null", ""),
         ] {
-            let mut seen = Vec::new();
-            each_name(list.as_bytes(), whole(list), |name| seen.push(String::from_utf8_lossy(name)));
+            let (spans, mut seen) = ([whole(list.as_bytes())], Vec::new());
+            each_name(&Record::new(list.as_bytes(), &spans), Field(0), |name| {
+                seen.push(String::from_utf8_lossy(name));
+            });
             assert_eq!(seen.join(" "), want, "{name}");
         }
     }
@@ -336,46 +231,27 @@ mod tests {
     #[test]
     fn bodies_are_those_of_filled_strings() {
         for raw in ["\"text\"", "\"a\"", "\"--\"", "\"-\"", "\"\"", "null", "-12", "{}", "[\"-\"]", ""] {
-            let body = filled_body(raw.as_bytes(), whole(raw));
+            let body = filled_body(raw.as_bytes(), whole(raw.as_bytes()));
             let text = &raw[body.start as usize..body.end as usize];
             assert_eq!(text.as_bytes(), json::filled_string(raw.as_bytes()).unwrap_or_default(), "{raw}");
         }
     }
 
     #[test]
-    fn headers_of_both_forms() {
-        for (name, list, want) in [
-            ("plain", r#"[{"name":"a","value":"b"},{"name":"c","value":"\"}]\\"}]"#, r#"a="b" c="\"}]\\""#),
-            ("escaped name", r#"[{"name":"\u0061","value":"b"}]"#, r#"{"name":"\u0061","value":"b"}"#),
-            (
-                "another order",
-                r#"[{"value":"b","name":"a"},{"name":"c","value":""}]"#,
-                r#"{"value":"b","name":"a"} c="""#,
-            ),
-            ("twins", r#"[{"name":"a","value":"b","value":"c"}]"#, r#"{"name":"a","value":"b","value":"c"}"#),
-            (
-                "blanks",
-                "[{\"name\":\"a\",\"value\":\"b\"} , {\"name\":\"c\",\"value\":\"d\"}\n]",
-                r#"a="b" {"name":"c","value":"d"}"#,
-            ),
-            (
-                "no text",
-                r#"[{"name":"a","value":1},{"name":2,"value":"b"}]"#,
-                r#"{"name":"a","value":1} {"name":2,"value":"b"}"#,
-            ),
-            ("other elements", r#"[1,[{"name":"a","value":"b"}],"x",{},null]"#, "{}"),
-            ("empty", "[]", ""),
-            ("no list", r#"{"name":"a","value":"b"}"#, ""),
+    fn objects_of_a_list() {
+        for (list, want) in [
+            (r#"[{"a":"]}"}, {} ,1,[{}],"x",null,{"b":{}}]"#, r#"{"a":"]}"} {} {"b":{}}"#),
+            ("[]", ""),
+            (r#"{"a":{}}"#, ""),
+            ("null", ""),
         ] {
+            let text = format!("before{list}");
+            let list = Span { start: 6, end: text.len() as u32 };
             let mut seen = Vec::new();
-            let text = |span: Span| &list[span.start as usize..span.end as usize];
-            each_header(list.as_bytes(), whole(list), |header| {
-                seen.push(match header {
-                    Header::Plain { name, value } => format!("{}={}", text(name), text(value)),
-                    Header::Other(object) => text(object).to_owned(),
-                });
+            each_object(text.as_bytes(), list, |object| {
+                seen.push(&text[object.start as usize..object.end as usize]);
             });
-            assert_eq!(seen.join(" "), want, "{name}");
+            assert_eq!(seen.join(" "), want, "{text}");
         }
     }
 
@@ -418,8 +294,9 @@ mod tests {
         ] {
             at_path(raw, "a.b");
             for end in [raw.len(), raw.len() + 1] {
-                each_header(raw, span(0, end), |_| {});
-                each_name(raw, span(0, end), |_| {});
+                let spans = [Span { start: 0, end: end as u32 }];
+                each_object(raw, spans[0], |_| {});
+                each_name(&Record::new(raw, &spans), Field(0), |_| {});
             }
         }
     }

@@ -134,7 +134,7 @@ fn push_client(record: &Record<'_>, context: &Context<'_>, out: &mut Vec<u8>) {
 /// The names of the labels, with commas between them.
 fn push_labels(record: &Record<'_>, _: &Context<'_>, out: &mut Vec<u8>) {
     let start = out.len();
-    walk::each_name(record.raw(), record.span(field::LABELS).unwrap_or_default(), |name| {
+    walk::each_name(record, field::LABELS, |name| {
         if let Some(name) = json::filled_string(name) {
             if out.len() > start {
                 out.push(b',');

@@ -267,7 +267,7 @@ fn push_labels(record: &Record<'_>, out: &mut Vec<u8>) {
     let before = out.len();
     out.extend_from_slice(b",\"tags\":");
     let open = out.len();
-    walk::each_name(record.raw(), record.span(field::LABELS).unwrap_or_default(), |name| {
+    walk::each_name(record, field::LABELS, |name| {
         if json::filled_string(name).is_some() {
             out.push(b',');
             out.extend_from_slice(name);

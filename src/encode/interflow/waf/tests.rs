@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
@@ -196,4 +197,46 @@ fn secret_headers_are_hidden() {
     let want = r#"[{"name":"Cookie","value":"1"},{"name":"X-Api-Key","value":"REDACTED"}]"#;
     assert_eq!(masked(&["x-api-key"], headers), want, "names of one's own replace the defaults");
     assert_eq!(masked(&[], headers), headers, "an empty list hides nothing");
+}
+
+/// Elements as AWS writes them, and others.
+fn elements() -> impl Strategy<Value = String> {
+    let texts = || {
+        let known = vec!["Cookie", "cookie ", "Host", "host", "User-Agent", "Referer", "-", "", "aws:b"];
+        prop_oneof![3 => prop::sample::select(known).prop_map(str::to_owned), 1 => "[ -~ü\\n]{0,40}"]
+    };
+    let pair = (texts(), texts()).prop_map(|(name, value)| (json!(name), json!(value)));
+    prop_oneof![
+        8 => pair.clone().prop_map(|(name, value)| format!("{{\"name\":{name},\"value\":{value}}}")),
+        4 => texts().prop_map(|name| format!("{{\"name\":{}}}", json!(name))),
+        1 => pair.prop_map(|(name, value)| format!("{{\"value\":{value},\"name\":{name}}}")),
+        1 => prop::sample::select(vec!["{}", "1", "[]", " {\"name\":\"Cookie\",\"value\":1}", "null"])
+            .prop_map(str::to_owned),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn what_the_decoder_notes_of_lists_changes_no_line(
+        headers in prop::collection::vec(elements(), 0..12),
+        labels in prop::collection::vec(elements(), 0..4),
+    ) {
+        let record = format!(
+            r#"{{"httpRequest":{{"headers":[{}]}},"labels":[{}]}}"#,
+            headers.join(","),
+            labels.join(",")
+        );
+        let encoder = WafEncoder::new(&InterflowSettings::default()).unwrap();
+        let [mut with, mut without] = [vec![], vec![]];
+        let mut decoder = JsonLinesDecoder::new(&WAF_FIELDS, 1 << 20);
+        for_each_record(&mut decoder, record.as_bytes(), |record| {
+            encoder.encode(record, &ORIGIN, &mut with);
+            encoder.encode(&record.with_lists(&[]), &ORIGIN, &mut without);
+        })
+        .unwrap();
+        prop_assert!(!with.is_empty());
+        prop_assert_eq!(String::from_utf8(with).unwrap(), String::from_utf8(without).unwrap());
+    }
 }
