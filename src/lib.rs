@@ -46,6 +46,7 @@ pub mod buffers;
 pub mod clock;
 pub mod failpoint;
 pub mod failure;
+mod hex;
 pub mod metrics;
 pub mod prices;
 pub mod retry;

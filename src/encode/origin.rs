@@ -1,5 +1,6 @@
 //! Where a record comes from and when it is written; and ids made of that.
 
+use crate::hex;
 use crate::record::json;
 
 /// The object that records come from, in the forms that lines have of it, with the ordinal of the
@@ -118,28 +119,13 @@ impl IdHash {
     pub(super) fn pieces(self) -> [[u8; 8]; 4] {
         // A product moves upwards what tells parts apart: the upper half is mixed into the lower.
         let hash = (self.0 ^ self.0 >> 64).wrapping_mul(Self::PRIME);
-        [96, 64, 32, 0].map(|shift| hex((hash >> shift) as u32))
+        hex::pieces(hash)
     }
 
     /// 32 hexadecimal digits that stand for all parts.
     pub(super) fn digits(self) -> [u8; 32] {
-        let mut digits = [0; 32];
-        digits.as_chunks_mut().0.copy_from_slice(&self.pieces());
-        digits
+        hex::joined(self.pieces())
     }
-}
-
-/// The digits of a number, all eight worked out at once.
-#[inline(always)]
-fn hex(number: u32) -> [u8; 8] {
-    let each = |byte: u8| u64::from_le_bytes([byte; 8]);
-    // a digit in each byte, the first one highest
-    let mut digits = u64::from(number);
-    digits = (digits | digits << 16) & 0x0000_ffff_0000_ffff;
-    digits = (digits | digits << 8) & 0x00ff_00ff_00ff_00ff;
-    digits = (digits | digits << 4) & each(0x0f);
-    let letters = (digits + each(6)) >> 4 & each(1);
-    (digits + each(b'0') + letters * u64::from(b'a' - b'0' - 10)).to_be_bytes()
 }
 
 #[cfg(test)]
@@ -182,9 +168,6 @@ mod tests {
             let part = &text.as_bytes()[..length];
             let id = IdHash::new().with(part).digits();
             assert_eq!(String::from_utf8_lossy(&id), by_the_book(part), "{length}");
-        }
-        for number in [0, 1, 0x0123_4567, 0x89ab_cdef, 0xffff_ffff, 0xa000_000a] {
-            assert_eq!(hex(number), *format!("{number:08x}").as_bytes());
         }
     }
 

@@ -10,6 +10,7 @@ use super::{
     Change, FailedObject, LeafRecord, LedgerEntry, Marker, Outcome, Progress, Quarantined, Recheck,
     SourceKey, SourceRecord, StateError, blocks,
 };
+use crate::hex;
 use crate::pattern::PrefixTime;
 use crate::sink::Position;
 
@@ -342,7 +343,8 @@ fn decode_entry_v2(bytes: &[u8]) -> Option<LedgerEntry> {
     let has_reason = outcome & WITH_REASON != 0;
     let (etag, rest) = if outcome & SHORT_ETAG != 0 {
         let (etag, rest) = rest.split_first_chunk()?;
-        (format!("{:032x}", u128::from_be_bytes(*etag)), rest)
+        let digits = hex::joined(hex::pieces(u128::from_be_bytes(*etag)));
+        (text(&digits)?, rest)
     } else {
         let (length, rest) = if has_reason { take_number(rest)? } else { (rest.len() as u64, rest) };
         let (etag, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;

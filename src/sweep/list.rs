@@ -219,7 +219,7 @@ impl Sweeper {
                 let last = walk.last_key.as_deref().unwrap_or_default();
                 return Err(self.out_of_order(&walk.listed.listing.prefix, last, &object.key).into());
             }
-            walk.last_key = Some(object.key.clone());
+            object.key.clone_into(walk.last_key.get_or_insert_default());
             if self.take(walk, object, pass).await? == Flow::End {
                 return Ok(Flow::End);
             }
@@ -290,6 +290,13 @@ impl Sweeper {
         entry: Option<LedgerEntry>,
     ) -> Result<Verdict, SweepError> {
         let key = object.key.as_str();
+        // nearly every key is settled, and was found to be an object to collect when it came
+        let entry = match entry {
+            Some(entry) if !view.is_open_ended() && entry.settles(&object.etag) => {
+                return Ok(Verdict::Settled(entry));
+            }
+            entry => entry,
+        };
         if key.ends_with('/') && object.size == 0 {
             return Ok(Verdict::Skip(Skip::Folder));
         }
@@ -543,7 +550,9 @@ impl Walk<'_> {
 
 impl Seen {
     fn note(&mut self, object: &ObjectRef) {
-        self.newest = Some((object.key.clone(), object.last_modified));
+        let (key, at) = self.newest.get_or_insert_default();
+        object.key.clone_into(key);
+        *at = object.last_modified;
         self.has_entries = true;
     }
 
@@ -551,7 +560,7 @@ impl Seen {
         self.note(object);
         let old = cutoff.is_some_and(|cutoff| entry.last_modified.max(entry.settled_at) < cutoff);
         if old && !self.stopped {
-            self.floor = Some(object.key.clone());
+            object.key.clone_into(self.floor.get_or_insert_default());
             self.below_floor += 1;
         } else {
             self.stopped = true;

@@ -3,6 +3,7 @@
 //! Clones share one store. A page costs the keys on it and one tree search per folder, whatever
 //! the size of the bucket.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -163,8 +164,8 @@ impl MemoryBucket {
         let after = request.start_after.as_deref().filter(|_| request.token.is_none());
         let store = self.store();
         let mut page = ListPage { date: store.clock, ..ListPage::default() };
-        let mut place = start.token();
         let mut keys = store.objects.range::<str, _>(start.bound());
+        let mut place = start;
         while let Some((key, object)) = keys.next() {
             let Some(rest) = key.strip_prefix(&*request.prefix) else { break };
             let slash = rest.find('/').filter(|_| request.by_folder);
@@ -178,14 +179,14 @@ impl MemoryBucket {
                 continue;
             }
             if page.objects.len() + page.folders.len() >= usize::from(request.keys_per_page()) {
-                page.next = Some(place);
+                page.next = Some(place.token());
                 break;
             }
             match folder {
                 Some(folder) => page.folders.push(folder.to_owned()),
                 None => page.objects.push(self.reference(key, object)),
             }
-            place = skip.unwrap_or_else(|| Start { key: key.clone(), included: false }).token();
+            place = skip.unwrap_or_else(|| Start::after(key));
         }
         Ok(page)
     }
@@ -245,30 +246,39 @@ impl Bucket for MemoryBucket {
 }
 
 /// Where a page begins: keys greater than `key`, or equal to it when `included`.
-pub(super) struct Start {
-    pub(super) key: String,
+pub(super) struct Start<'k> {
+    pub(super) key: Cow<'k, str>,
     pub(super) included: bool,
 }
 
-impl Start {
+impl<'k> Start<'k> {
+    /// At a key.
+    pub(super) fn at(key: &'k str) -> Self {
+        Start { key: key.into(), included: true }
+    }
+
+    /// After a key.
+    pub(super) fn after(key: &'k str) -> Self {
+        Start { key: key.into(), included: false }
+    }
+
     /// `None` for a token that no page gave out.
-    pub(super) fn of(request: &ListRequest) -> Option<Self> {
+    pub(super) fn of(request: &'k ListRequest) -> Option<Self> {
         match (&request.token, &request.start_after) {
             (Some(token), _) => match token.split_at_checked(1)? {
-                ("=", key) => Some(Start { key: key.to_owned(), included: true }),
-                (">", key) => Some(Start { key: key.to_owned(), included: false }),
+                ("=", key) => Some(Start::at(key)),
+                (">", key) => Some(Start::after(key)),
                 _ => None,
             },
-            (None, Some(after)) if *after >= request.prefix => {
-                Some(Start { key: after.clone(), included: false })
-            }
-            (None, _) => Some(Start { key: request.prefix.clone(), included: true }),
+            (None, Some(after)) if *after >= request.prefix => Some(Start::after(after)),
+            (None, _) => Some(Start::at(&request.prefix)),
         }
     }
 
     /// After all keys of `folder`, which ends in `/`: at the text with the next byte, `0`.
     pub(super) fn after_folder(folder: &str) -> Self {
-        Start { key: format!("{}0", folder.strip_suffix('/').unwrap_or(folder)), included: true }
+        let key = format!("{}0", folder.strip_suffix('/').unwrap_or(folder)).into();
+        Start { key, included: true }
     }
 
     fn bound(&self) -> (Bound<&str>, Bound<&str>) {

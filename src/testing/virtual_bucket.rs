@@ -135,8 +135,8 @@ impl VirtualBucket {
         let after = request.start_after.as_deref().filter(|_| request.token.is_none());
         let keys = self.keys();
         let mut page = ListPage { date: Some(keys.now), ..ListPage::default() };
-        let mut place = start.token();
         let mut index = keys.seek(&start);
+        let mut place = start;
         while index < keys.len() {
             let key = keys.at(index);
             let Some(rest) = key.strip_prefix(&*request.prefix) else { break };
@@ -144,7 +144,7 @@ impl VirtualBucket {
             let folder = slash.map(|slash| key[..=request.prefix.len() + slash].to_owned());
             let next = match &folder {
                 Some(folder) => Start::after_folder(folder),
-                None => Start { key: key.clone(), included: false },
+                None => Start { key: key.clone().into(), included: false },
             };
             let next_index = if folder.is_some() { keys.seek(&next) } else { index + 1 };
             // S3 leaves out a folder that does not lie after start-after
@@ -152,14 +152,14 @@ impl VirtualBucket {
                 folder.as_deref().is_some_and(|folder| after.is_some_and(|after| folder <= after));
             if !is_passed {
                 if page.objects.len() + page.folders.len() >= usize::from(request.keys_per_page()) {
-                    page.next = Some(place);
+                    page.next = Some(place.token());
                     break;
                 }
                 match folder {
                     Some(folder) => page.folders.push(folder),
                     None => page.objects.push(self.reference(&keys, index, key)),
                 }
-                place = next.token();
+                place = next;
             }
             index = next_index;
         }
@@ -179,7 +179,7 @@ impl VirtualBucket {
 
     fn read(&self, request: &GetRequest) -> Result<Bytes, (Class, &'static str)> {
         let keys = self.keys();
-        let index = keys.seek(&Start { key: request.key.clone(), included: true });
+        let index = keys.seek(&Start::at(&request.key));
         if index >= keys.len() || keys.at(index) != request.key {
             return Err((Class::Gone, "NoSuchKey: the specified key does not exist"));
         }
@@ -251,10 +251,10 @@ impl Keys<'_> {
     }
 
     /// The first position whose key lies at or past `start`.
-    fn seek(&self, start: &Start) -> u64 {
+    fn seek(&self, start: &Start<'_>) -> u64 {
         partition_point(self.len(), |index| {
             let key = self.at(*index);
-            key < start.key || (key == start.key && !start.included)
+            *key < *start.key || (*key == *start.key && !start.included)
         })
     }
 }
