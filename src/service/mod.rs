@@ -18,13 +18,14 @@ mod wiring;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::time::Instant;
 
-use crate::schedule;
 use crate::sweep::{SweepError, Swept};
+use crate::{allocator, schedule};
 
 pub use instance::{Instance, InstanceError, Options};
 pub use read_only::ReadOnly;
@@ -55,6 +56,7 @@ impl Instance {
     /// The first sweeps begin at once or after their delay, and at once those of a source that the roster adds or changes.
     async fn keep_all_sweeping(&self, roster: &Roster) -> Result<(), SweepError> {
         let mut news = roster.news();
+        let under_way = AtomicUsize::new(0);
         let (mut loops, mut at_work) = (FuturesUnordered::new(), BTreeSet::new());
         let mut at_start = true;
         while !self.stop.is_cancelled() {
@@ -62,7 +64,7 @@ impl Instance {
             for source in roster.sources() {
                 if at_work.insert(source.config.name.clone()) {
                     let delay = if at_start { source.config.startup_delay } else { Duration::ZERO };
-                    loops.push(self.keep_sweeping(roster, source.config.name.clone(), delay));
+                    loops.push(self.keep_sweeping(roster, source.config.name.clone(), delay, &under_way));
                 }
             }
             at_start = false;
@@ -80,12 +82,14 @@ impl Instance {
         Ok(())
     }
 
-    /// Sweeps the source of this name while the roster has it; returns the name.
+    /// Sweeps the source of this name while the roster has it; returns the name. What sweeps needed
+    /// goes back to the system when none is under way.
     async fn keep_sweeping(
         &self,
         roster: &Roster,
         name: String,
         delay: Duration,
+        under_way: &AtomicUsize,
     ) -> Result<String, SweepError> {
         let (first, mut wait) = (Instant::now() + delay, delay);
         loop {
@@ -104,7 +108,12 @@ impl Instance {
                 Waited::Stopped => return Ok(name),
             }
             let began = first.elapsed();
-            self.sweep(&source).await.ended?;
+            under_way.fetch_add(1, Relaxed);
+            let swept = self.sweep(&source).await;
+            if under_way.fetch_sub(1, Relaxed) == 1 {
+                allocator::give_back();
+            }
+            swept.ended?;
             // settings that changed meanwhile are due at once
             let is_same = roster.source(&name).is_some_and(|now| Arc::ptr_eq(&now, &source));
             wait = match is_same {
