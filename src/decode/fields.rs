@@ -58,8 +58,9 @@ struct Names {
     nodes: Vec<Node>,
     /// Where [`Notes::next`] has the node that comes first.
     first: usize,
-    /// By [`slot`]: the last node of that slot, counted from 1.
-    slots: [u8; SLOTS],
+    /// By [`slot`]: the last node of that slot, counted from 1. Apart, so that what a guess needs
+    /// of the nodes lies close together.
+    slots: Box<[u8; SLOTS]>,
     /// Spreads these names best.
     multiplier: u32,
 }
@@ -181,7 +182,7 @@ impl Node {
 impl Names {
     /// No names yet, below the one that has its span there.
     fn new(span: usize) -> Self {
-        Names { nodes: Vec::new(), first: MAX_NAMES + span, slots: [0; SLOTS], multiplier: 0 }
+        Names { nodes: Vec::new(), first: MAX_NAMES + span, slots: Box::new([0; SLOTS]), multiplier: 0 }
     }
 
     /// Adds what is missing of `path`; nodes on the way take spans from `next` on.

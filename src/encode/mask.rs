@@ -148,9 +148,12 @@ impl HeaderMask {
     fn hides_unescaped(&self, name: &[u8]) -> bool {
         match name {
             // nearly all names: there is nothing to trim
-            [b'!'..=b'~', .., b'!'..=b'~'] => {
+            [first @ b'!'..=b'~', .., b'!'..=b'~'] => {
                 self.lengths & length_bit(name.len()) != 0
-                    && self.names.iter().any(|hidden| hidden.as_bytes().eq_ignore_ascii_case(name))
+                    && self.names.iter().map(String::as_bytes).any(|hidden| {
+                        hidden.first().is_some_and(|own| own.eq_ignore_ascii_case(first))
+                            && hidden.eq_ignore_ascii_case(name)
+                    })
             }
             _ => self.hides(name),
         }

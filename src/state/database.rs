@@ -21,7 +21,7 @@ use super::{MAX_BATCH, Pair, StateError, disk::damaged, disk::io, format, swap};
 use crate::{failpoint, failure};
 
 /// sled's cache, in bytes of its file; in memory they are about twice as many.
-const CACHE_BYTES: u64 = 4 * 1024 * 1024;
+const CACHE_BYTES: u64 = 2 * 1024 * 1024;
 /// sled has 256 caches, each of which looks at what it may let go at every 64th use of its pages
 /// only: read once, a whole database stays in memory. So a pair that is read in a row counts as one
 /// use of its page, and as another one for so many bytes of it.

@@ -110,6 +110,10 @@ struct Walk<'a> {
     limit: Option<u64>,
     /// A recheck: what the history says of the prefix; finds are late.
     history: Option<History>,
+    /// Keys settled before this may lie below a floor.
+    floor_cutoff: Option<DateTime<Utc>>,
+    /// Objects written before this are older than the history.
+    forget_before: DateTime<Utc>,
 }
 
 /// How a listing is run.
@@ -163,6 +167,8 @@ impl Sweeper {
             useful: false,
             limit: in_parts.then_some(BACKLOG_UNIT),
             history,
+            floor_cutoff: (self.config.key_order == KeyOrder::Time).then(|| back(now, self.config.lateness)),
+            forget_before: back(now, self.keep_history),
         };
         loop {
             let flow = self.take_page(&mut walk, &page, pass).await?;
@@ -360,7 +366,7 @@ impl Sweeper {
         verdict: Verdict,
         pass: &Pass,
     ) -> Result<(), SweepError> {
-        let (view, now) = (walk.view, walk.listed.now);
+        let view = walk.view;
         let seen = walk.listed.seen.entry(time).or_default();
         match verdict {
             Verdict::Overwritten(entry) => {
@@ -371,8 +377,8 @@ impl Sweeper {
             }
             Verdict::Skip(reason) => self.count_skip(pass, reason),
             Verdict::Settled(entry) => {
-                seen.note_settled(object, &entry, self.floor_cutoff(now));
-                walk.forget_if_old(object, back(now, self.keep_history));
+                seen.note_settled(object, &entry, walk.floor_cutoff);
+                walk.forget_if_old(object);
                 self.count_skip(pass, Skip::Settled);
             }
             Verdict::Failed { waits } => {
@@ -398,11 +404,6 @@ impl Sweeper {
         if pass.counts {
             self.tally(|report| report.skip(reason));
         }
-    }
-
-    /// Keys settled before this may lie below a floor.
-    fn floor_cutoff(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        (self.config.key_order == KeyOrder::Time).then(|| back(now, self.config.lateness))
     }
 
     /// What ledger or history say of a listed key. What is stored of keys before it, the listing
@@ -471,7 +472,8 @@ impl Walk<'_> {
 
     /// Lets a settled object below the floor of an open-ended prefix leave the ledger once it is
     /// older than the history, when the prefix is listed in full.
-    fn forget_if_old(&mut self, object: &ObjectRef, before: DateTime<Utc>) {
+    fn forget_if_old(&mut self, object: &ObjectRef) {
+        let before = self.forget_before;
         let in_full = self.view.is_open_ended() && self.listed.listing.from_floor.is_none();
         if !in_full || object.last_modified >= before || self.listed.forget.len() >= MAX_CHANGES {
             return;
