@@ -67,12 +67,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("bucket", &["aws", "clock", "failure"]),
     ("aws", &["clock", "failure"]),
     ("sink", &["clock", "failpoint"]),
-    ("state", &["pattern", "failpoint", "failure"]),
+    ("state", &["pattern", "failpoint", "failure", "hex"]),
     // pure rooms: no clock, no network, no configuration
     ("layout", &["pattern", "record"]),
     ("pattern", &[]),
     ("decode", &["record"]),
-    ("encode", &["record"]),
+    ("encode", &["record", "hex"]),
     ("filter", &["record"]),
     ("record", &[]),
     // leaves
@@ -82,6 +82,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("failpoint", &[]),
     ("failure", &[]),
+    ("hex", &[]),
     ("prices", &[]),
     ("retry", &[]),
     ("throttle", &[]),
