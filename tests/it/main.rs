@@ -25,6 +25,7 @@ mod deploy;
 mod disk_faults;
 mod end_to_end;
 mod faults;
+mod file_pattern;
 mod filters;
 mod first_look;
 mod fixtures;
