@@ -40,21 +40,19 @@ pub fn give_back() {
     }
 }
 
-#[cfg(all(test, target_os = "linux", target_env = "gnu"))]
+#[cfg(test)]
 mod tests {
-    use super::*;
-
-    /// What of this process is in memory, in bytes.
-    fn resident() -> usize {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024
-    }
-
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
     #[test]
     fn what_is_free_between_pieces_in_use_goes_back() {
         const PIECE: usize = 8 * 1024;
         const ALL: usize = 256 * 1024 * 1024;
+        // what of this process is in memory, in bytes
+        let resident = || {
+            let status = std::fs::read_to_string("/proc/self/status").unwrap();
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+            line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() * 1024
+        };
         let mut pieces: Vec<Vec<u8>> = (0..ALL / PIECE).map(|_| vec![1; PIECE]).collect();
         let mut number = 0;
         pieces.retain(|_| {
@@ -62,7 +60,7 @@ mod tests {
             number % 100 == 0
         });
         let kept = resident();
-        give_back();
+        super::give_back();
         let left = resident();
         assert!(left + ALL / 2 < kept, "{left} of {kept} bytes are left");
         assert!(pieces.iter().all(|piece| piece[0] == 1));
