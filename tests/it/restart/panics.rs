@@ -13,6 +13,10 @@ const TICK: Duration = Duration::from_millis(10);
 /// A run that takes so many ticks hangs.
 const PATIENCE: u32 = 12_000;
 
+/// Objects that each fill a commit of their own, so that a run passes the committer's places at least
+/// so often, however slow the machine is.
+const COMMITS: usize = 10;
+
 /// The places: below the committer nothing may go on; a task that collects leaves its object to the
 /// next sweep.
 const PLACES: &[(&str, Option<i32>)] = &[
@@ -37,7 +41,7 @@ const PLACES: &[(&str, Option<i32>)] = &[
 fn a_panic_anywhere_ends_well_and_the_next_run_is_exact() {
     for (place, code) in PLACES {
         let site = Site::new();
-        let fixture = Fixture::default().with(1, 2, 3, 300).with(2, 2, 6, 2);
+        let fixture = Fixture::default().with(1, 2, COMMITS, 300).with(2, 2, 6, 2);
         fixture.write(&site.path("bucket"));
         let source = site.folder_source(PREFIX);
         site.configure("rotate_size = \"64KiB\"", &source);
@@ -59,7 +63,7 @@ fn a_panic_anywhere_ends_well_and_the_next_run_is_exact() {
 #[test]
 fn a_daemon_whose_state_fails_ends() {
     let site = Site::new();
-    let fixture = Fixture::default().with(1, 2, 3, 300);
+    let fixture = Fixture::default().with(1, 2, COMMITS, 300);
     fixture.write(&site.path("bucket"));
     site.configure("rotate_size = \"64KiB\"", &site.folder_source(PREFIX));
     let mut command = site.command(&["run", "-q"]);
