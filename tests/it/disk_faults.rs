@@ -26,9 +26,9 @@ fn configure(site: &Site, rotate_size: &str) {
     site.configure(&sink, &site.folder_source(PREFIX));
 }
 
-/// More than a megabyte of records, in objects of several commits each.
+/// More than two megabytes of records, in objects that each fill a commit or more.
 fn large() -> Fixture {
-    Fixture::default().with(1, 2, 5, 500).with(2, 2, 10, 2)
+    Fixture::default().with(1, 2, 12, 500).with(2, 2, 10, 2)
 }
 
 fn small() -> Fixture {
