@@ -13,11 +13,12 @@ use memchr::{memchr, memmem};
 use super::fields::{FieldReader, Paths};
 use super::scan::{Kind, Scan};
 use super::{Damage, Decoder, Step};
+use crate::record::cloudtrail::REPEATING;
 use crate::record::json;
 
 pub use crate::record::cloudtrail::{PATHS, field};
 
-static FIELDS: LazyLock<Paths> = LazyLock::new(|| Paths::new(PATHS));
+static FIELDS: LazyLock<Paths> = LazyLock::new(|| Paths::new(PATHS).with_repeating(&REPEATING));
 
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 

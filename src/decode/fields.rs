@@ -4,12 +4,15 @@
 //! valid UTF-8, one strict JSON object, and nested at most [`MAX_DEPTH`] deep; any other is
 //! refused with the reason. A step of a path that meets `null` or another type finds nothing.
 
-use memchr::{memchr, memchr_iter};
+mod repeats;
+
+use memchr::memchr_iter;
 use serde::de::IgnoredAny;
 use wide::u8x32;
 
 use super::grammar::{Next, Stop, Walk};
 use crate::record::{Field, NamedList, Record, Shape, Span, json};
+use repeats::Repeats;
 
 /// The deepest nesting of a record, the record itself counted. A line holds its record one level
 /// down and must still be readable where the limit is 128, which is common.
@@ -31,6 +34,8 @@ struct Notes {
     next: Box<[u8; 2 * MAX_NAMES]>,
     /// By [`Node::list`].
     lists: Box<[NamedList]>,
+    /// By [`Within::number`].
+    repeats: Box<[Repeats]>,
     shape: Shape,
 }
 
@@ -50,6 +55,8 @@ pub struct Paths {
     spans: usize,
     /// How many of them are lists of named elements.
     lists: usize,
+    /// How many of the names are those of objects that are kept.
+    repeats: usize,
 }
 
 /// The names that the paths have at one place.
@@ -73,9 +80,20 @@ struct Node {
     span: u8,
     /// Place of its list of named elements, counted from 1; 0 for any other field.
     list: u8,
+    /// Where the objects that it has are kept.
+    within: Option<Box<Within>>,
     children: Names,
     /// The node before it in the same slot, counted from 1.
     before: u8,
+}
+
+/// A member whose objects mostly were in a record before.
+#[derive(Debug)]
+struct Within {
+    /// Which of [`Notes::repeats`] has them.
+    number: usize,
+    /// The places of all spans within them.
+    spans: Vec<u8>,
 }
 
 impl Paths {
@@ -88,7 +106,7 @@ impl Paths {
         }
         assert!(spans < MAX_NAMES, "the paths have too many names");
         roots.spread();
-        Paths { roots, count: paths.len(), spans, lists: 0 }
+        Paths { roots, count: paths.len(), spans, lists: 0, repeats: 0 }
     }
 
     /// The same, and these fields are mostly lists of [`Named`](crate::record::Named) elements,
@@ -102,6 +120,18 @@ impl Paths {
         }
         self
     }
+
+    /// The same, and these members of a record are mostly objects that a record before had as well:
+    /// they are kept, and not walked over again.
+    pub fn with_repeating(mut self, members: &[&str]) -> Self {
+        for node in self.roots.nodes.iter_mut().filter(|node| members.contains(&node.name.text)) {
+            let mut spans = Vec::new();
+            node.children.add_spans(&mut spans);
+            node.within = Some(Box::new(Within { number: self.repeats, spans }));
+            self.repeats += 1;
+        }
+        self
+    }
 }
 
 impl FieldReader {
@@ -111,6 +141,7 @@ impl FieldReader {
             spans: Box::new([Span::default(); MAX_NAMES]),
             next: Box::new([0; 2 * MAX_NAMES]),
             lists: vec![NamedList::default(); paths.lists].into(),
+            repeats: vec![Repeats::new(); paths.repeats].into(),
             shape: Shape::default(),
         };
         FieldReader { paths, notes }
@@ -134,7 +165,7 @@ impl FieldReader {
         let end = note(&self.paths.roots, &mut walk, 0, MAX_DEPTH, &mut self.notes)?;
         self.notes.shape.is_compact = !walk.has_blanks;
         // nearly all records are ASCII, which is cheaper to see than UTF-8
-        match bytes[..end].is_ascii() || std::str::from_utf8(&bytes[..end]).is_ok() {
+        match is_ascii(&bytes[..end]) || std::str::from_utf8(&bytes[..end]).is_ok() {
             true => Ok(end),
             false => Err(Stop::Invalid),
         }
@@ -157,6 +188,17 @@ impl FieldReader {
         let Notes { spans, lists, shape, .. } = &self.notes;
         Record::new(raw, &spans[..self.paths.count]).with_shape(*shape).with_lists(lists)
     }
+}
+
+/// Whether all bytes are ASCII; many are seen together.
+fn is_ascii(bytes: &[u8]) -> bool {
+    let (blocks, rest) = bytes.as_chunks::<64>();
+    let all = blocks.iter().fold(u8x32::ZERO, |all, block| {
+        let (halves, _) = block.as_chunks();
+        all | u8x32::new(halves[0]) | u8x32::new(halves[1])
+    });
+    // the highest bit of each byte
+    all.to_bitmask() == 0 && rest.is_ascii()
 }
 
 /// Slots for the names of one place.
@@ -203,8 +245,14 @@ impl Names {
     }
 
     fn add(&mut self, name: &'static str, span: usize) -> usize {
-        let mut node =
-            Node { name: Name::new(name), span: 0, list: 0, children: Names::new(span), before: 0 };
+        let mut node = Node {
+            name: Name::new(name),
+            span: 0,
+            list: 0,
+            within: None,
+            children: Names::new(span),
+            before: 0,
+        };
         node.end_at(span);
         self.nodes.push(node);
         self.nodes.len() - 1
@@ -216,6 +264,14 @@ impl Names {
             true => Some(node),
             false => node.children.node_of(field),
         })
+    }
+
+    /// Adds the places of the spans of all names.
+    fn add_spans(&self, spans: &mut Vec<u8>) {
+        for node in &self.nodes {
+            spans.push(node.span);
+            node.children.add_spans(spans);
+        }
     }
 
     /// Gives each node its slot, so that as few as can be share one.
@@ -254,11 +310,14 @@ impl Names {
             }
             at = node.before;
         }
-        self.find_escaped(name)
+        match json::plain_end(bytes, start + 1) == end - 1 {
+            true => None,
+            false => self.find_escaped(name),
+        }
     }
 
+    #[cold]
     fn find_escaped(&self, name: &[u8]) -> Option<usize> {
-        memchr(b'\\', name)?;
         let name = json::unescape(name);
         self.nodes.iter().position(|node| node.name.text == name)
     }
@@ -366,7 +425,10 @@ fn note_value(
     let end = match walk.byte(start)? {
         b'{' if depth > 0 && !node.children.nodes.is_empty() => {
             notes.forget(node);
-            let end = note(&node.children, walk, start, depth, notes)?;
+            let end = match &node.within {
+                Some(within) => notes.note_repeating(node, within, walk, start, depth)?,
+                None => note(&node.children, walk, start, depth, notes)?,
+            };
             notes.spans[usize::from(node.span)] = Span { start: start as u32, end: end as u32 };
             return Ok(end);
         }
@@ -386,6 +448,33 @@ impl Notes {
     fn put(&mut self, node: &Node, start: usize, end: usize) {
         self.forget(node);
         self.spans[usize::from(node.span)] = Span { start: start as u32, end: end as u32 };
+    }
+
+    /// Notes the fields of the object at `start` and returns the index after it: as they were noted of
+    /// one that was kept, where it is the same.
+    fn note_repeating(
+        &mut self,
+        node: &Node,
+        within: &Within,
+        walk: &mut Walk<'_>,
+        start: usize,
+        depth: usize,
+    ) -> Result<usize, Stop> {
+        if let Some(seen) = self.repeats[within.number].find(&walk.bytes[start..]) {
+            for (place, span) in seen.spans_at(start) {
+                self.spans[usize::from(place)] = span;
+            }
+            return Ok(start + seen.length());
+        }
+        let end = note(&node.children, walk, start, depth, self)?;
+        let has_lists = self.lists.iter().any(|list| list.place.start as usize > start);
+        // what else a walk tells must be told of the next one too
+        if !walk.has_blanks && !self.shape.has_twins && !has_lists {
+            let noted = within.spans.iter().map(|place| (*place, self.spans[usize::from(*place)]));
+            let noted = noted.filter(|(_, span)| span.end > 0);
+            self.repeats[within.number].keep(&walk.bytes[start..end], start, noted);
+        }
+        Ok(end)
     }
 
     /// Notes the elements of the list at `start`, if all are named ones, and returns the index after
@@ -510,6 +599,61 @@ mod tests {
         reader.read(br#"{"a":1,"b":{"c":2}}"#).unwrap();
         reader.read(b"{}").unwrap();
         assert_eq!(values(&reader, "{}"), [""; 4]);
+    }
+
+    static REPEATING: LazyLock<Paths> = LazyLock::new(|| {
+        let paths = Paths::new(&["a", "b.c", "b", "b.d.e", "f.g"]);
+        paths.with_named_lists(&[Field(4)]).with_repeating(&["b", "f"])
+    });
+
+    /// All that a reader notes of a record.
+    fn all_noted(reader: &mut FieldReader, raw: &str) -> String {
+        reader.read(raw.as_bytes()).unwrap();
+        let record = reader.record(raw.as_bytes());
+        let spans: Vec<_> = (0..5).map(|field| record.span(Field(field))).collect();
+        let (twins, compact) = (reader.notes.shape.has_twins, reader.notes.shape.is_compact);
+        format!("{spans:?} {twins} {compact} {:?}", record.named(Field(4)))
+    }
+
+    #[test]
+    fn objects_that_come_again_are_noted_as_at_first() {
+        let long = "x".repeat(120);
+        let long = long.as_str();
+        let records: Vec<_> = [
+            r#"{"b":{"c":"LONG"}}"#,
+            r#"{"a":1,"b":{"c":"LONG"},"f":{"g":"LONG"}}"#,
+            r#"{"b":{"z":"LONG","c":1}}"#,
+            r#"{"b":{"z":"LONG","d":{"e":[{}]}},"a":{}}"#,
+            r#"{"b":{"z":"LONG","d":{"e":[{}]},"c":true}}"#,
+            r#"{"b":{"z":"LONG","\u0063":2}}"#,
+            r#"{"b":{"z":"LONG", "c":2}}"#,
+            r#"{ "b":{"c":"LONG"}}"#,
+            r#"{"b":{"z":"LONG","c":1,"c":2}}"#,
+            r#"{"a":1,"b":{"c":"LONG"},"b":{"z":"LONG","c":1}}"#,
+            r#"{"b":{"z":"LONG","c":1},"b":{"d":"LONG"},"b":{"c":"LONG"}}"#,
+            r#"{"b":{"z":"LONG","c":1},"b":null}"#,
+            r#"{"f":{"z":"LONG","g":[{"name":"x"}]}}"#,
+            r#"{"a":1,"f":{"z":"LONG","g":[{"name":"x"}]},"b":{"z":"LONG"}}"#,
+            r#"{"b":{"z":"LONG"},"f":{"z":"LONG","g":[]}}"#,
+            r#"{"b":{"c":"LONG?"},"f":{"g":["LONG"]}}"#,
+        ]
+        .map(|raw| raw.replace("LONG", long))
+        .to_vec();
+        let alone: Vec<_> =
+            records.iter().map(|raw| all_noted(&mut FieldReader::new(&REPEATING), raw)).collect();
+        for first in 0..records.len() {
+            for second in 0..records.len() {
+                let mut reader = FieldReader::new(&REPEATING);
+                for at in [first, second, first, second] {
+                    assert_eq!(all_noted(&mut reader, &records[at]), alone[at], "{}", records[at]);
+                }
+            }
+        }
+        let mut reader = FieldReader::new(&REPEATING);
+        reader.read(records[0].as_bytes()).unwrap();
+        assert!(reader.notes.repeats[0].find(&records[1].as_bytes()[11..]).is_some(), "it is kept");
+        let broken = records[0].replace("}}", "}");
+        reader.read(broken.as_bytes()).expect_err("what is kept ends, the record does not");
     }
 
     static LISTS: LazyLock<Paths> =

@@ -106,6 +106,11 @@ pub const MORE_PATHS: &[&str] = &[
     "userIdentity.sessionContext.webIdFederationData.attributes.*",
 ];
 
+/// Members of a record that are mostly the same as in one before it: who calls makes many calls. Of
+/// 1,187 records in objects of several accounts 90 % had an identity that came before in their object,
+/// and 86 % of those with TLS details had such.
+pub const REPEATING: [&str; 2] = ["userIdentity", "tlsDetails"];
+
 /// Fields whose members AWS leaves to each service.
 pub const FREE_FORM: [Field; 4] = [
     field::REQUEST_PARAMETERS,
