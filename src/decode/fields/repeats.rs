@@ -11,8 +11,8 @@ use crate::record::Span;
 
 /// Objects that are kept; a new one takes the place of the oldest.
 const KEPT: usize = 64;
-/// Places to look for them: four for each, so that few share one.
-const SLOTS: usize = 4 * KEPT;
+/// Places to look for them: many for each, since two that share one drive out each other.
+const SLOTS: usize = 16 * KEPT;
 /// The longest object that is kept, in bytes.
 const LONGEST: usize = 1024;
 /// The bytes of an object by which its slot is found: behind what most begin with, and enough to tell
