@@ -11,6 +11,7 @@ use std::sync::LazyLock;
 use memchr::{memchr, memmem};
 
 use super::fields::{FieldReader, Paths};
+use super::grammar::Stop;
 use super::scan::{Kind, Scan};
 use super::{Damage, Decoder, Step};
 use crate::record::cloudtrail::REPEATING;
@@ -61,6 +62,9 @@ enum Place {
     AfterValue,
     /// Before an element of the list; the first one may be missing.
     Element { first: bool },
+    /// At the first byte of an element that a walk of so many bytes saw no end of. It is nearly always
+    /// the last one of a window, and is walked over again with the next one.
+    Cut { scan: Scan, walked: usize },
     /// At the first byte of an element whose end is looked for.
     Within(Scan),
     /// In an element too long to hold, of which `length` bytes are gone.
@@ -104,6 +108,14 @@ impl CloudTrailDecoder {
             Place::LongName(scan) => return Ok(self.pass_over(scan, window, at, Place::LongName)),
             Place::PassedOver(scan) => return Ok(self.pass_over(scan, window, at, Place::PassedOver)),
             Place::Within(scan) => return Ok(self.find_element(scan, window, at)),
+            Place::Cut { scan, walked } => {
+                let rest = &window[*at..];
+                return match rest.len() {
+                    length if length == walked => Ok(Found::Starved),
+                    length if length / 2 >= walked => self.open_element(rest, at),
+                    _ => Ok(self.find_element(scan, window, at)),
+                };
+            }
             Place::TooLong { scan, length } => return Ok(self.pass_over_element(scan, length, window, at)),
             _ => {}
         }
@@ -133,9 +145,11 @@ impl CloudTrailDecoder {
             Place::AfterElement if byte == b',' => Ok(self.move_to(Place::Element { first: false }, at)),
             Place::AfterElement if byte == b']' => Ok(self.close_list(at)),
             Place::AfterElement => Err(damage(*at, "expected ',' or ']' after a record")),
-            Place::LongName(_) | Place::PassedOver(_) | Place::Within(_) | Place::TooLong { .. } => {
-                Ok(Found::Starved)
-            }
+            Place::LongName(_)
+            | Place::PassedOver(_)
+            | Place::Cut { .. }
+            | Place::Within(_)
+            | Place::TooLong { .. } => Ok(Found::Starved),
         }
     }
 
@@ -246,7 +260,8 @@ impl CloudTrailDecoder {
     /// At an element. One that lies whole in the window and is a valid record, as nearly all do
     /// and are, takes one walk; for any other the end is looked for first.
     fn open_element(&mut self, rest: &[u8], at: &mut usize) -> Result<Found, Damage> {
-        if let Ok(length) = self.fields.walk(rest)
+        let walked = self.fields.walk(rest);
+        if let Ok(length) = walked
             && length <= self.max_record_bytes
         {
             let start = *at;
@@ -254,10 +269,13 @@ impl CloudTrailDecoder {
             self.place = Place::AfterElement;
             return Ok(Found::Record { start, end: *at });
         }
-        match Scan::begin(rest[0]) {
-            Some(scan) => Ok(self.stay_at(Place::Within(scan))),
-            None => Err(damage(*at, "expected a record")),
-        }
+        let Some(scan) = Scan::begin(rest[0]) else { return Err(damage(*at, "expected a record")) };
+        Ok(self.stay_at(match walked {
+            Err(Stop::Starved) if rest.len() < self.max_record_bytes => {
+                Place::Cut { scan, walked: rest.len() }
+            }
+            _ => Place::Within(scan),
+        }))
     }
 
     fn find_element(&mut self, mut scan: Scan, window: &[u8], at: &mut usize) -> Found {
@@ -303,7 +321,7 @@ impl CloudTrailDecoder {
     /// What the end of the object leaves: an element without an end goes as far as the next event.
     fn at_end(&mut self, window: &[u8], at: &mut usize) -> Result<Found, Damage> {
         let (start, rest) = (*at, &window[*at..]);
-        if let Place::Within(scan) = self.place
+        if let Place::Within(scan) | Place::Cut { scan, .. } = self.place
             && let Some(length) = before_next_event(rest)
         {
             *at += length;
@@ -318,7 +336,9 @@ impl CloudTrailDecoder {
         match self.place {
             Place::Outside if rest.is_empty() => Ok(()),
             Place::Outside => Err("the object ends inside a byte order mark"),
-            Place::Within(_) | Place::TooLong { .. } => Err("the object ends inside a record"),
+            Place::Cut { .. } | Place::Within(_) | Place::TooLong { .. } => {
+                Err("the object ends inside a record")
+            }
             Place::Element { .. } | Place::AfterElement => Err("the object ends inside the list of records"),
             _ => Err("the object ends inside its top-level object"),
         }
