@@ -261,21 +261,32 @@ impl CloudTrailDecoder {
     /// and are, takes one walk; for any other the end is looked for first.
     fn open_element(&mut self, rest: &[u8], at: &mut usize) -> Result<Found, Damage> {
         let walked = self.fields.walk(rest);
-        if let Ok(length) = walked
-            && length <= self.max_record_bytes
-        {
+        if let Some(length) = self.record_of(walked) {
             let start = *at;
             *at += length;
             self.place = Place::AfterElement;
             return Ok(Found::Record { start, end: *at });
         }
-        let Some(scan) = Scan::begin(rest[0]) else { return Err(damage(*at, "expected a record")) };
-        Ok(self.stay_at(match walked {
+        match self.place_of(walked, rest) {
+            Some(place) => Ok(self.stay_at(place)),
+            None => Err(damage(*at, "expected a record")),
+        }
+    }
+
+    /// The length of a valid record that a walk met.
+    fn record_of(&self, walked: Result<usize, Stop>) -> Option<usize> {
+        walked.ok().filter(|length| *length <= self.max_record_bytes)
+    }
+
+    /// Where a walk that met no record leaves the element; `None`: none begins there.
+    fn place_of(&self, walked: Result<usize, Stop>, rest: &[u8]) -> Option<Place> {
+        let scan = Scan::begin(rest[0])?;
+        Some(match walked {
             Err(Stop::Starved) if rest.len() < self.max_record_bytes => {
                 Place::Cut { scan, walked: rest.len() }
             }
             _ => Place::Within(scan),
-        }))
+        })
     }
 
     fn find_element(&mut self, mut scan: Scan, window: &[u8], at: &mut usize) -> Found {
@@ -372,6 +383,18 @@ impl Decoder for CloudTrailDecoder {
             return Err(damage.clone());
         }
         let mut at = 0;
+        // nearly always: the next record, right behind the one before and its comma
+        if let (Place::AfterElement, [b',', rest @ ..]) = (self.place, window)
+            && rest.starts_with(b"{")
+        {
+            let walked = self.fields.walk(rest);
+            if let Some(length) = self.record_of(walked) {
+                let record = self.fields.record(&rest[..length]);
+                return Ok(Step::Record { record, consumed: 1 + length });
+            }
+            at = 1;
+            self.place = self.place_of(walked, rest).unwrap_or(Place::Element { first: false });
+        }
         loop {
             let found = match self.advance(window, &mut at) {
                 Ok(Found::Starved) if eof => self.at_end(window, &mut at),

@@ -389,7 +389,13 @@ fn note(
             if differs & node.name.bits >> 1 == 0 {
                 (place, first) = (usize::from(node.span), false);
                 let start = walk.blanks(at + node.name.length - 1);
-                at = note_value(node, walk, start, depth - 1, notes)?;
+                at = match walk.known_word(start) {
+                    Some(end) => {
+                        notes.put(node, start, end);
+                        end
+                    }
+                    None => note_value(node, walk, start, depth - 1, notes)?,
+                };
                 continue;
             }
         }

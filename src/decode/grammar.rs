@@ -243,6 +243,16 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// The index after the `true`, `false` or `null` at `at`; `None` tells nothing of what is there.
+    #[inline(always)]
+    pub fn known_word(&self, at: usize) -> Option<usize> {
+        match self.bytes.get(at..)?.first_chunk()? {
+            b"false" => Some(at + 5),
+            [b't', b'r', b'u', b'e', _] | [b'n', b'u', b'l', b'l', _] => Some(at + 4),
+            _ => None,
+        }
+    }
+
     fn word(&self, at: usize, word: &[u8]) -> Result<usize, Stop> {
         let rest = &self.bytes[at..];
         if rest.starts_with(word) {
