@@ -154,6 +154,12 @@ impl<'a> Walk<'a> {
             return Err(Stop::Invalid);
         }
         let end = self.string(at)?;
+        // nearly always compact
+        if let Some([b':', value]) = self.bytes.get(end..).and_then(<[u8]>::first_chunk)
+            && *value > b' '
+        {
+            return Ok((end, end + 1));
+        }
         let colon = self.blanks(end);
         match self.byte(colon)? {
             b':' => Ok((end, self.blanks(colon + 1))),
