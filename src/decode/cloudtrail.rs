@@ -260,6 +260,7 @@ impl CloudTrailDecoder {
     /// At an element. One that lies whole in the window and is a valid record, as nearly all do
     /// and are, takes one walk; for any other the end is looked for first.
     fn open_element(&mut self, rest: &[u8], at: &mut usize) -> Result<Found, Damage> {
+        let Some(scan) = Scan::begin(rest[0]) else { return Err(damage(*at, "expected a record")) };
         let walked = self.fields.walk(rest);
         if let Some(length) = self.record_of(walked) {
             let start = *at;
@@ -267,10 +268,7 @@ impl CloudTrailDecoder {
             self.place = Place::AfterElement;
             return Ok(Found::Record { start, end: *at });
         }
-        match self.place_of(walked, rest) {
-            Some(place) => Ok(self.stay_at(place)),
-            None => Err(damage(*at, "expected a record")),
-        }
+        Ok(self.stay_at(self.place_of(walked, rest.len(), scan)))
     }
 
     /// The length of a valid record that a walk met.
@@ -278,15 +276,12 @@ impl CloudTrailDecoder {
         walked.ok().filter(|length| *length <= self.max_record_bytes)
     }
 
-    /// Where a walk that met no record leaves the element; `None`: none begins there.
-    fn place_of(&self, walked: Result<usize, Stop>, rest: &[u8]) -> Option<Place> {
-        let scan = Scan::begin(rest[0])?;
-        Some(match walked {
-            Err(Stop::Starved) if rest.len() < self.max_record_bytes => {
-                Place::Cut { scan, walked: rest.len() }
-            }
+    /// Where a walk of so many bytes that met no record leaves the element.
+    fn place_of(&self, walked: Result<usize, Stop>, bytes: usize, scan: Scan) -> Place {
+        match walked {
+            Err(Stop::Starved) if bytes < self.max_record_bytes => Place::Cut { scan, walked: bytes },
             _ => Place::Within(scan),
-        })
+        }
     }
 
     fn find_element(&mut self, mut scan: Scan, window: &[u8], at: &mut usize) -> Found {
@@ -385,15 +380,14 @@ impl Decoder for CloudTrailDecoder {
         let mut at = 0;
         // nearly always: the next record, right behind the one before and its comma
         if let (Place::AfterElement, [b',', rest @ ..]) = (self.place, window)
-            && rest.starts_with(b"{")
+            && let Some(scan) = rest.first().and_then(|first| Scan::begin(*first))
         {
             let walked = self.fields.walk(rest);
             if let Some(length) = self.record_of(walked) {
                 let record = self.fields.record(&rest[..length]);
                 return Ok(Step::Record { record, consumed: 1 + length });
             }
-            at = 1;
-            self.place = self.place_of(walked, rest).unwrap_or(Place::Element { first: false });
+            (at, self.place) = (1, self.place_of(walked, rest.len(), scan));
         }
         loop {
             let found = match self.advance(window, &mut at) {

@@ -130,6 +130,7 @@ impl Paths {
             node.within = Some(Box::new(Within { number: self.repeats, spans }));
             self.repeats += 1;
         }
+        assert_eq!(self.repeats, members.len(), "a member is none of the paths' names");
         self
     }
 }
@@ -607,9 +608,11 @@ mod tests {
         assert_eq!(values(&reader, "{}"), [""; 4]);
     }
 
+    static WALKED: LazyLock<Paths> =
+        LazyLock::new(|| Paths::new(&["a", "b.c", "b", "b.d.e", "f.g"]).with_named_lists(&[Field(4)]));
     static REPEATING: LazyLock<Paths> = LazyLock::new(|| {
-        let paths = Paths::new(&["a", "b.c", "b", "b.d.e", "f.g"]);
-        paths.with_named_lists(&[Field(4)]).with_repeating(&["b", "f"])
+        let paths = Paths::new(&["a", "b.c", "b", "b.d.e", "f.g"]).with_named_lists(&[Field(4)]);
+        paths.with_repeating(&["b", "f"])
     });
 
     /// All that a reader notes of a record.
@@ -638,6 +641,7 @@ mod tests {
             r#"{"a":1,"b":{"c":"LONG"},"b":{"z":"LONG","c":1}}"#,
             r#"{"b":{"z":"LONG","c":1},"b":{"d":"LONG"},"b":{"c":"LONG"}}"#,
             r#"{"b":{"z":"LONG","c":1},"b":null}"#,
+            r#"{"b":{"z":"LONG","c":1},"b":{"z":"LONG","c":1}}"#,
             r#"{"f":{"z":"LONG","g":[{"name":"x"}]}}"#,
             r#"{"a":1,"f":{"z":"LONG","g":[{"name":"x"}]},"b":{"z":"LONG"}}"#,
             r#"{"b":{"z":"LONG"},"f":{"z":"LONG","g":[]}}"#,
@@ -646,7 +650,7 @@ mod tests {
         .map(|raw| raw.replace("LONG", long))
         .to_vec();
         let alone: Vec<_> =
-            records.iter().map(|raw| all_noted(&mut FieldReader::new(&REPEATING), raw)).collect();
+            records.iter().map(|raw| all_noted(&mut FieldReader::new(&WALKED), raw)).collect();
         for first in 0..records.len() {
             for second in 0..records.len() {
                 let mut reader = FieldReader::new(&REPEATING);

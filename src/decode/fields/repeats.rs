@@ -1,9 +1,9 @@
 //! Objects that come again and again within one stream of records, such as who acted: walked over
 //! once, and from then on known by their bytes.
 //!
-//! Whoever calls often writes the same identity each time. Comparing it with one that was seen costs a
-//! tenth of walking over it, and as all of its bytes are compared, what was noted of the one holds for
-//! the other.
+//! Whoever calls often writes the same identity each time. Comparing it with one that was seen costs less
+//! than walking over it, and as all of its bytes are compared, what was noted of the one holds for the
+//! other.
 
 use std::ops::Range;
 
