@@ -251,7 +251,7 @@ fn limits(raw: &Set<RawLimits>) -> Result<Limits, Problem> {
     Ok(Limits {
         list_concurrency: small(table.number("list_concurrency", &raw.list_concurrency, 8, (1, 1_000))?),
         get_concurrency: small(table.number("get_concurrency", &raw.get_concurrency, 16, (1, 1_000))?),
-        buffer_bytes: small(table.size("buffer_bytes", &raw.buffer_bytes, 24 * MIB, (64 * KIB, 64 * GIB))?),
+        buffer_bytes: small(table.size("buffer_bytes", &raw.buffer_bytes, 22 * MIB, (64 * KIB, 64 * GIB))?),
         max_record_bytes: small(max_record),
         max_object_bytes: table.size(
             "max_object_bytes",

@@ -109,7 +109,7 @@ pub(super) struct RawLimits {
     #[schemars(extend("default" = 16, "minimum" = 1, "maximum" = 1_000))]
     pub get_concurrency: Set<u64>,
     /// Bytes of encoded records held in memory, over all objects.
-    #[schemars(extend("default" = "24MiB", "minimum" = 64_u64 << 10, "maximum" = 64_u64 << 30))]
+    #[schemars(extend("default" = "22MiB", "minimum" = 64_u64 << 10, "maximum" = 64_u64 << 30))]
     pub buffer_bytes: Set<RawSize>,
     /// A longer record goes to the dead-letter file.
     #[schemars(extend("default" = "16MiB", "minimum" = 1_u64 << 10, "maximum" = 1_u64 << 30))]

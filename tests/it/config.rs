@@ -63,7 +63,7 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!(config.sink.dead_letter_path, PathBuf::from("/var/lib/s3sweep/dead-letter.ndjson"));
     assert_eq!((config.sink.keep_age, config.sink.keep_size), (None, None));
     assert_eq!((config.limits.list_concurrency, config.limits.get_concurrency), (8, 16));
-    assert_eq!((config.limits.buffer_bytes, config.limits.max_record_bytes), (24 << 20, 16 << 20));
+    assert_eq!((config.limits.buffer_bytes, config.limits.max_record_bytes), (22 << 20, 16 << 20));
     assert_eq!((config.limits.max_object_bytes, config.limits.max_inflate_ratio), (16 << 30, 1_000));
     assert_eq!((config.limits.stall_timeout, config.limits.object_timeout), (MINUTE / 2, 60 * MINUTE));
     let timeouts = (config.limits.connect_timeout, config.limits.first_byte_timeout);

@@ -5,6 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use crate::needs::Need;
 use crate::restart::site::{Fixture, PREFIX, Ran, Site, copy, run};
@@ -12,6 +13,8 @@ use crate::restart::site::{Fixture, PREFIX, Ran, Site, copy, run};
 /// Exit codes of the design's section 6.
 const STATE: Option<i32> = Some(4);
 const SINK: Option<i32> = Some(5);
+/// `sink_timeout` where it is not set; here it is a second.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// A site over a folder, whose sink gives up soon.
 fn site(fixture: &Fixture) -> Site {
@@ -103,14 +106,18 @@ fn a_full_disk_below_the_sink_is_exit_code_5_and_costs_nothing() {
     let site = site(&fixture);
     let Some(disk) = Mounted::new(&site.path("out"), "600k") else {
         // without a disk of its own: files that may not grow to the size of a segment
+        let began = Instant::now();
         let ran = run(&mut limited(&site, 200));
         assert_fails(&ran, SINK, &["the sink cannot take records", "File too large"], "a limited file");
+        assert!(began.elapsed() < DEFAULT_TIMEOUT, "it did not give up after its own `sink_timeout`");
         return assert_completes(&site, &fixture, "a limited file");
     };
     for size in ["600k", "900k"] {
         disk.remount(&format!("size={size}"));
+        let began = Instant::now();
         let ran = run(&mut site.once());
         assert_fails(&ran, SINK, &["the sink cannot take records", "No space left"], size);
+        assert!(began.elapsed() < DEFAULT_TIMEOUT, "{size}: it did not give up after its own `sink_timeout`");
     }
     disk.remount("size=16m");
     assert_completes(&site, &fixture, "a sink with space again");

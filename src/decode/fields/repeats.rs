@@ -73,9 +73,12 @@ impl Repeats {
         }
         let start = start as u32;
         let seen = &mut self.kept[self.next];
+        // exactly, as what is kept stays
         seen.bytes.clear();
+        seen.bytes.reserve_exact(object.len());
         seen.bytes.extend_from_slice(object);
         seen.spans.clear();
+        seen.spans.reserve_exact(spans.size_hint().1.unwrap_or(0));
         seen.spans.extend(spans.map(|(place, span)| {
             (place, Span { start: span.start.wrapping_sub(start), end: span.end.wrapping_sub(start) })
         }));
