@@ -213,6 +213,8 @@ fn answer_of(refusal: &Refusal) -> Answer {
 
 /// A body on its way.
 struct Arrival {
+    bucket: Arc<str>,
+    request: GetRequest,
     bytes: ByteStream,
     /// Bytes at the front that were not asked for.
     skip: u64,
@@ -225,34 +227,28 @@ impl S3Bucket {
         // a store that ignores Range sends the whole object
         let ranged = output.content_range().is_some();
         let arrival = Arrival {
+            bucket: self.name.clone(),
+            request: request.clone(),
             skip: if ranged { 0 } else { request.from },
             missing: output.content_length().and_then(|length| u64::try_from(length).ok()).unwrap_or(0),
             bytes: output.body,
         };
-        let (name, request) = (self.name.clone(), request.clone());
-        Box::pin(stream::try_unfold(arrival, move |mut arrival| {
-            let (name, request) = (name.clone(), request.clone());
-            async move {
-                match arrival.next().await {
-                    Ok(Some(chunk)) => Ok(Some((chunk, arrival))),
-                    Ok(None) => Ok(None),
-                    Err(message) => Err(BucketError::get(Class::Transient, &name, &request, message)),
-                }
-            }
+        Box::pin(stream::try_unfold(arrival, |mut arrival| async move {
+            Ok(arrival.next().await?.map(|chunk| (chunk, arrival)))
         }))
     }
 }
 
 impl Arrival {
     /// The next bytes that were asked for; `None` at the announced end.
-    async fn next(&mut self) -> Result<Option<Bytes>, String> {
+    async fn next(&mut self) -> Result<Option<Bytes>, BucketError> {
         loop {
             let chunk = self.bytes.try_next().await;
-            let chunk = chunk.map_err(|error| format!("the body was cut: {}", failure::chain(&error)))?;
+            let chunk = chunk.map_err(|error| self.cut(&failure::chain(&error)))?;
             let Some(mut chunk) = chunk else {
                 return match self.missing {
                     0 => Ok(None),
-                    missing => Err(format!("the body was cut: {missing} bytes are missing")),
+                    missing => Err(self.cut(&format!("{missing} bytes are missing"))),
                 };
             };
             let length = chunk.len() as u64;
@@ -264,6 +260,10 @@ impl Arrival {
                 return Ok(Some(chunk));
             }
         }
+    }
+
+    fn cut(&self, how: &str) -> BucketError {
+        BucketError::get(Class::Transient, &self.bucket, &self.request, format!("the body was cut: {how}"))
     }
 }
 

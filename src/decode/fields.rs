@@ -31,7 +31,7 @@ pub const MAX_DEPTH: usize = 120;
 pub struct FieldReader {
     paths: &'static Paths,
     /// Only while it is dropped there are none.
-    notes: Option<Box<Notes>>,
+    notes: Option<Notes>,
 }
 
 /// What a reader notes of a record, and what it remembers for the next one.
@@ -58,7 +58,7 @@ impl FieldReader {
     /// A reader of the fields at `paths`.
     pub fn new(paths: &'static Paths) -> Self {
         let remembered = paths.remembered.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        FieldReader { paths, notes: Some(remembered.unwrap_or_else(|| Box::new(Notes::new(paths)))) }
+        FieldReader { paths, notes: Some(remembered.unwrap_or_else(|| Notes::new(paths))) }
     }
 
     /// Walks over the record that begins `bytes`, notes its fields and returns its length. Of
@@ -100,7 +100,7 @@ impl FieldReader {
 
     /// The record that was read last, whose bytes are `raw`.
     pub fn record<'a>(&'a self, raw: &'a [u8]) -> Record<'a> {
-        let Notes { spans, lists, shape, .. } = &**self.notes.as_ref().expect(THERE);
+        let Notes { spans, lists, shape, .. } = self.notes.as_ref().expect(THERE);
         Record::new(raw, &spans[..self.paths.count]).with_shape(*shape).with_lists(lists)
     }
 }

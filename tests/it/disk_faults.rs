@@ -5,7 +5,9 @@ use std::fs::{self, OpenOptions};
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::needs::Need;
 use crate::restart::site::{Fixture, PREFIX, Ran, Site, copy, run};

@@ -23,7 +23,7 @@ pub struct Paths {
     /// How many of the names are those of objects that are kept.
     pub(super) repeats: usize,
     /// What readers that ended remember, for the next ones.
-    pub(super) remembered: Mutex<Vec<Box<Notes>>>,
+    pub(super) remembered: Mutex<Vec<Notes>>,
 }
 
 /// The names that the paths have at one place.

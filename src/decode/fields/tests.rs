@@ -7,7 +7,7 @@ static PATHS: LazyLock<Paths> = LazyLock::new(|| Paths::new(&["a", "b.c", "b", "
 
 /// A reader that remembers nothing.
 fn fresh(paths: &'static Paths) -> FieldReader {
-    FieldReader { paths, notes: Some(Box::new(Notes::new(paths))) }
+    FieldReader { paths, notes: Some(Notes::new(paths)) }
 }
 
 fn values<'a>(reader: &'a FieldReader, raw: &'a str) -> Vec<&'a str> {
