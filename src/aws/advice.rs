@@ -164,7 +164,7 @@ pub const TABLE: &[Advice] = {
             before::BAD_REQUEST,
             Bucket,
             "No request can be made of these settings.",
-            "Correct what the message names: `region`, `bucket`, `endpoint_url`, `ca_bundle` or the proxy.",
+            "Correct what the message names: `region`, `bucket`, `endpoint_url`, `use_fips` or `dual_stack` (or the environment's and the profile's words for them), a key or token with characters that no header has, `ca_bundle` or the proxy.",
         ),
         row(
             "InvalidAccessKeyId",

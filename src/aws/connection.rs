@@ -150,10 +150,6 @@ async fn region(access: &Access, endpoints: &Endpoints, config: &ProviderConfig)
     if let Some(region) = &access.region {
         return Region::new(region.clone());
     }
-    if access.endpoint_url.is_some() {
-        // such a store has no regions of its own; this enters the signature only
-        return FIRST_REGION;
-    }
     let mut profile = ProfileFileRegionProvider::builder().configure(config);
     if let Credentials::Profile(name) = &access.credentials {
         profile = profile.profile_name(name);
@@ -226,13 +222,6 @@ mod tests {
         assert_eq!(region_of(&access()).await.as_deref(), Some("eu-west-1"));
         let attempts = connection.client().config().retry_config().map(|retry| retry.max_attempts());
         assert_eq!(attempts, Some(1));
-    }
-
-    #[tokio::test]
-    async fn an_endpoint_needs_no_region() {
-        let endpoint_url = Some("http://127.0.0.1:1".into());
-        let access = Access { region: None, endpoint_url, ..access() };
-        assert_eq!(region_of(&access).await.as_deref(), Some("us-east-1"));
     }
 
     #[tokio::test]

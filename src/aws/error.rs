@@ -9,6 +9,7 @@ use std::time::Duration;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_runtime_api::client::result::DispatchFailure;
 use chrono::{DateTime, Utc};
 
 use super::advice::before_answer as before;
@@ -184,6 +185,11 @@ where
         SdkError::DispatchFailure(failure) if failure.is_user() => {
             refusal(Class::Unreachable, before::BAD_REQUEST, text)
         }
+        SdkError::DispatchFailure(failure) if is_unsent(failure) => match operation {
+            Operation::List => refusal(Class::Unreachable, before::BAD_REQUEST, text),
+            // its listing was sent: whatever changed meanwhile, it is not the object's fault
+            Operation::Get => refusal(Class::Transient, before::BAD_REQUEST, text),
+        },
         SdkError::DispatchFailure(failure) if failure.is_timeout() => {
             refusal(Class::Transient, before::TIMEOUT, format!("no answer in time: {text}"))
         }
@@ -197,6 +203,21 @@ where
         // the SDK may add kinds; another request does no harm and is bounded
         _ => refusal(Class::Transient, before::NO_CONNECTION, text),
     }
+}
+
+/// Whether no connection was tried: what the SDK refuses of an endpoint, an ARN or a signature it tells
+/// as a failure of no kind. So it does with errors of the HTTP client that it does not know.
+fn is_unsent(failure: &DispatchFailure) -> bool {
+    let of_client = || {
+        let mut cause = failure.as_connector_error().and_then(std::error::Error::source);
+        std::iter::from_fn(move || {
+            let error = cause?;
+            cause = error.source();
+            Some(error)
+        })
+        .any(|error| error.is::<hyper::Error>())
+    };
+    failure.is_other() && failure.as_other().is_none() && !of_client()
 }
 
 /// Why there is no connection, as far as the texts of the connectors tell: their errors are of

@@ -45,9 +45,9 @@ pub(super) async fn findings(
             // what is told of the way is that of the requests; where the profile's endpoint cannot be
             // used there is no bucket
             if matches!(source.bucket, BucketLocation::S3(_))
-                && let Ok(Some(url)) = aws::endpoint(&source.access).await
+                && let Ok(endpoint) = aws::endpoint(&source.access).await
             {
-                source.access.endpoint_url = Some(url);
+                source.access.endpoint_url = endpoint;
             }
             let checked =
                 Checked { source: &source, bucket: &*bucket, options, lists: config.limits.list_concurrency };

@@ -36,16 +36,22 @@ pub(super) fn check_access(table: &Table, raw: &RawSource, texts: &Texts) -> Res
         }
         None => Who::default(),
     };
+    let typed = address(table, "endpoint_url", &raw.endpoint_url, is_set(&raw.allow_http))?;
+    let of_environment = match typed {
+        None => address_of_environment(table, "endpoint_url", "AWS_ENDPOINT_URL_S3", raw)?,
+        Some(_) => None,
+    };
+    for (key, value) in [("use_fips", &raw.use_fips), ("dual_stack", &raw.dual_stack)] {
+        of_aws_alone(table, key, value, raw, of_environment.is_some())?;
+    }
     Ok(Access {
         region: region(table, raw)?,
-        endpoint_url: match address(table, "endpoint_url", &raw.endpoint_url, is_set(&raw.allow_http))? {
-            None => address_of_environment(table, "endpoint_url", "AWS_ENDPOINT_URL_S3", raw)?,
-            typed => typed,
-        },
+        endpoint_of_environment: of_environment.is_some(),
+        endpoint_url: typed.or(of_environment),
         allow_http: is_set(&raw.allow_http),
         path_style: is_set(&raw.path_style),
-        use_fips: aws_endpoint(table, "use_fips", &raw.use_fips, raw)?,
-        dual_stack: aws_endpoint(table, "dual_stack", &raw.dual_stack, raw)?,
+        use_fips: is_set(&raw.use_fips),
+        dual_stack: is_set(&raw.dual_stack),
         ip_version: ip_version(table, raw)?,
         requester_pays: is_set(&raw.requester_pays),
         expected_bucket_owner: expected_bucket_owner(table, raw)?,
@@ -61,16 +67,24 @@ fn is_set(value: &Set<bool>) -> bool {
     value.as_ref().is_some_and(|value| *value.get_ref())
 }
 
-/// A kind of AWS's own endpoints, which another endpoint has not.
-fn aws_endpoint(table: &Table, key: &str, value: &Set<bool>, raw: &RawSource) -> Result<bool, Problem> {
-    match value {
-        Some(typed) if *typed.get_ref() && raw.endpoint_url.is_some() => {
-            let reason =
-                "contradicts `endpoint_url`: it chooses among the endpoints of AWS; keep one of them";
-            Err(table.wrong(key, typed, reason))
+/// Refuses a kind of AWS's own endpoints where another one is named.
+fn of_aws_alone(
+    table: &Table,
+    key: &str,
+    value: &Set<bool>,
+    raw: &RawSource,
+    of_environment: bool,
+) -> Result<(), Problem> {
+    let Some(typed) = value.as_ref().filter(|typed| *typed.get_ref()) else { return Ok(()) };
+    let reason = match (raw.endpoint_url.is_some(), of_environment) {
+        (true, _) => "contradicts `endpoint_url`: it chooses among the endpoints of AWS; keep one of them",
+        (false, true) => {
+            "contradicts AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL of the environment: it chooses among the \
+             endpoints of AWS; unset the variable, or set AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=true"
         }
-        _ => Ok(is_set(value)),
-    }
+        (false, false) => return Ok(()),
+    };
+    Err(table.wrong(key, typed, reason))
 }
 
 fn ip_version(table: &Table, raw: &RawSource) -> Result<IpVersion, Problem> {
@@ -144,7 +158,8 @@ impl EndpointFlaw {
 pub(crate) fn endpoint_flaw(text: &str, allow_http: bool) -> Option<EndpointFlaw> {
     let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     let authority = host.unwrap_or(text).split(['/', '?', '#']).next().unwrap_or_default();
-    if authority.contains('@') {
+    // wherever it stands: in a mistyped address nothing tells where a password ends
+    if text.contains('@') {
         return Some(EndpointFlaw::Login);
     }
     if host.is_none() || authority.is_empty() || text.contains(char::is_whitespace) {

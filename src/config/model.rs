@@ -297,6 +297,8 @@ pub struct Access {
     pub region: Option<String>,
     /// Another S3 endpoint.
     pub endpoint_url: Option<String>,
+    /// Whether the environment named it: a profile may leave out such ones.
+    pub endpoint_of_environment: bool,
     /// Whether `endpoint_url` may be plain HTTP on another machine.
     pub allow_http: bool,
     /// Bucket in the path instead of the host name.

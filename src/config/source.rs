@@ -273,7 +273,12 @@ fn bucket(table: &Table, raw: &RawSource) -> Result<BucketLocation, Problem> {
     }
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     let name = (3..=255).contains(&text.len()) && text.bytes().all(allowed);
-    let access_point = text.starts_with("arn:") && !text.contains(char::is_whitespace);
+    if let Some((_, name)) = text.split_once(":s3:::").filter(|_| text.starts_with("arn:")) {
+        let name = name.split('/').next().unwrap_or_default();
+        return Err(table.not_allowed("bucket", value, format!("{rule}; here: \"{name}\"")));
+    }
+    let access_point =
+        text.starts_with("arn:") && text.contains("accesspoint") && !text.contains(char::is_whitespace);
     if !name && !access_point {
         return Err(table.not_allowed("bucket", value, rule));
     }

@@ -313,6 +313,13 @@ fn wrong_source_settings_are_named_with_the_way_out() {
             "\"s3://acme-trail/AWSLogs\"",
             &["bucket", "here: \"acme-trail\""],
         ),
+        (
+            "bucket as ARN",
+            "\"acme-trail\"",
+            "\"arn:aws-cn:s3:::acme-trail/AWSLogs\"",
+            &["bucket", "here: \"acme-trail\""],
+        ),
+        ("another ARN", "\"acme-trail\"", "\"arn:aws:iam::111122223333:role/logs\"", &["bucket"]),
         ("relative directory", "\"acme-trail\"", "\"file://mirror\"", &["bucket", "absolute"]),
         ("bucket with a blank", "\"acme-trail\"", "\"acme trail\"", &["bucket"]),
         (
@@ -836,6 +843,11 @@ fn no_message_quotes_a_secret() {
         "proxy = \"http://u:hunter2hunter2@p\"",
         "endpoint_url = \"https://u:hunter2hunter2@s3.example.net\"",
         "endpoint_url = \"u:hunter2hunter2@s3.example.net\"",
+        "endpoint_url = \"HTTPS://u:hunter2hunter2@s3.example.net\"",
+        "endpoint_url = \"https:/u:hunter2hunter2@s3.example.net\"",
+        "endpoint_url = \"s3://u:hunter2hunter2@bucket\"",
+        "endpoint_url = \"https://u:hunter2/hunter2@s3.example.net\"",
+        "[source.credentials]\nsts_endpoint_url = \"https//u:hunter2hunter2@sts.example.net\"",
     ] {
         let text = with(extra);
         let error = parse(&text).expect_err(extra);

@@ -256,6 +256,9 @@ async fn endpoints_of_the_environment_are_used_but_not_unencrypted() {
             2,
         ),
         ("a password", "", &[("AWS_ENDPOINT_URL_S3", "https://u:hush@store.invalid")], 2),
+        ("a password in a mistyped one", "", &[("AWS_ENDPOINT_URL", "HTTPS://u:hush@store.invalid")], 2),
+        ("with FIPS", "use_fips = true", &[("AWS_ENDPOINT_URL_S3", &url)], 2),
+        ("with dual stack", "dual_stack = true", &[("AWS_ENDPOINT_URL", &url)], 2),
         ("allowed", "allow_http = true", &[("AWS_ENDPOINT_URL_S3", "http://store.invalid")], 3),
         ("set", &format!("endpoint_url = \"{url}\""), &[("AWS_ENDPOINT_URL_S3", "http://hush.invalid")], 0),
     ] {

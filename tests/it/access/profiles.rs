@@ -63,6 +63,8 @@ async fn endpoints_of_a_profile_are_used_but_not_unencrypted() {
     let pair = "aws_access_key_id = S3SWEEPTESTKEY\naws_secret_access_key = s3sweep-test-secret\n";
     let ignored = ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true");
     let at_store = ("AWS_ENDPOINT_URL_S3", store.as_str());
+    let for_all = ("AWS_ENDPOINT_URL", store.as_str());
+    let ignores = |profile: &str| format!("[{profile}]\n{pair}ignore_configured_endpoint_urls = true\n");
     let cases: &[Case] = &[
         ("this machine", "", plain(&store), &[], 0, true),
         ("services", "", format!("[default]\n{}", services(&store, &store)), &[], 0, true),
@@ -102,11 +104,29 @@ async fn endpoints_of_a_profile_are_used_but_not_unencrypted() {
             assert!(ran.all.contains("in the shared AWS files, for S"), "{case}: {}", ran.all);
         }
     }
+    // left out by the profile, unless the environment says otherwise
+    let heeded = [at_store, ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "false")];
+    for (settings, profile, variables, is_asked) in [
+        ("", ignores("default"), &[at_store][..], false),
+        ("", ignores("default"), &[for_all], false),
+        (named, ignores("profile audit"), &[at_store], false),
+        (named, ignores("profile audit"), &heeded, true),
+    ] {
+        let before = ground.proxy.asked().len();
+        ground.store.counts().reset();
+        let ran = ground.preview(settings, &profile, &[&KEYS[..], variables].concat());
+        assert_eq!(ran.code, Some(if is_asked { 0 } else { 3 }), "{profile}: {}", ran.all);
+        assert_eq!(ground.store.counts().list() > 0, is_asked, "{profile}");
+        let asked = ground.proxy.asked().split_off(before);
+        assert_ne!(asked.is_empty(), !is_asked, "{profile}");
+        assert!(asked.iter().all(|asked| asked.target == "s3.us-east-1.amazonaws.com:443"), "{asked:?}");
+    }
+    let before = ground.proxy.asked().len();
     // allowed by the source, and left out by the environment
     let ran = ground.preview("allow_http = true", &plain("http://store.invalid"), &KEYS);
     assert_eq!(ran.code, Some(0), "{}", ran.all);
     let asked = ground.proxy.asked();
-    assert!(asked[0].target.starts_with("http://store.invalid/acme/?"), "{asked:?}");
+    assert!(asked[before].target.starts_with("http://store.invalid/acme/?"), "{asked:?}");
     let ran = ground.preview("", &plain(ELSEWHERE), &[&KEYS[..], &[ignored]].concat());
     assert_eq!(ran.code, Some(3), "{}", ran.all);
     let asked = ground.proxy.asked().split_off(asked.len());

@@ -59,6 +59,16 @@ async fn what_requests_carry_is_as_typed() {
             "{setting}: {asked:?}"
         );
     }
+    // without the setting the region is that of other AWS tools, at an endpoint of one's own too
+    for (region, part) in [
+        (&[("AWS_REGION", "eu-north-1")][..], "/eu-north-1/s3/aws4_request"),
+        (&[], "/us-east-1/s3/aws4_request"),
+    ] {
+        let ran = preview(&bare(&endpoint), &[&KEYS[..], region].concat());
+        assert_eq!(ran.code, Some(0), "{region:?}: {}", ran.all);
+        let last = store.asked().pop().unwrap();
+        assert!(last.text.contains(part), "{region:?}: {last:?}");
+    }
     let key = "access_key_id = \"AKIDEXAMPLE\", secret_access_key = \"hush\", session_token = \"hush-token\"";
     let ran = preview(&bare(&format!("{endpoint}\ncredentials = {{ {key} }}")), &KEYS);
     assert_eq!(ran.code, Some(0), "{}", ran.all);
@@ -67,6 +77,29 @@ async fn what_requests_carry_is_as_typed() {
         (last.signer(), last.header("x-amz-security-token")),
         (Some("AKIDEXAMPLE"), Some("hush-token"))
     );
+}
+
+/// What no request can be made of is told at once, and not as an address where nobody listens.
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_make_no_request_are_refused() {
+    let store = Stub::start(|_| ok(PAGE)).await;
+    let endpoint = format!("endpoint_url = \"{}\"", store.url());
+    let token =
+        "access_key_id = \"AKIDEXAMPLE\", secret_access_key = \"hush\", session_token = \"hush\\nhush\"";
+    for (case, settings, variables) in [
+        ("FIPS of the environment", endpoint.clone(), &[("AWS_USE_FIPS_ENDPOINT", "true")][..]),
+        ("a port that is none", "endpoint_url = \"https://127.0.0.1:99999\"".to_owned(), &[]),
+        ("a line break", format!("{endpoint}\ncredentials = {{ {token} }}"), &[]),
+    ] {
+        let site = bare(&settings);
+        let ran = preview(&site, &[&KEYS[..], variables].concat());
+        assert_eq!(ran.code, Some(3), "{case}: {}", ran.all);
+        assert!(ran.all.contains("1 LIST request") && !ran.all.contains("hush"), "{case}: {}", ran.all);
+        let ran = site.run(&["check"], &[&NONE[..], &KEYS, variables].concat());
+        assert_eq!(ran.code, Some(3), "{case}: {}", ran.all);
+        assert!(ran.all.contains("SettingsRefused"), "{case}: {}", ran.all);
+    }
+    assert!(store.asked().is_empty());
 }
 
 /// The server looks at the signature.
@@ -196,6 +229,13 @@ async fn roles_are_taken_on_as_typed() {
         assert_eq!(asked.len(), calls, "{setting}: {asked:?}");
         assert!(asked.iter().all(|asked| asked.text.contains(part)), "{setting}: {asked:?}");
     }
+    let ran = preview(
+        &bare(&format!("{endpoint}\ncredentials = {{ {base} }}")),
+        &[("AWS_REGION", "us-gov-west-1")],
+    );
+    assert_eq!(ran.code, Some(0), "{}", ran.all);
+    let last = sts.asked().pop().unwrap();
+    assert!(last.text.contains("/us-gov-west-1/sts/aws4_request"), "{last:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
