@@ -107,8 +107,9 @@ impl DeadLetters {
     /// `None` is a fresh state: what an earlier one left stays, up to its last whole line.
     ///
     /// A file that is missing begins anew at 0. One that is shorter is kept up to its last whole
-    /// line. Both are logged, as the reader may have rotated it away. Needed at start and after
-    /// any failure.
+    /// line. Both are logged, as the reader may have rotated it away. So is a new file whose lines
+    /// do not end at that length: it is cut before the line that stands there. Needed at start and
+    /// after any failure.
     pub fn recover(&mut self, committed: Option<u64>) -> Result<(), SinkError> {
         self.pending.clear();
         self.file = None;
@@ -126,10 +127,9 @@ impl DeadLetters {
 
     /// Cuts a file of `length` bytes to what of it stays, and returns that.
     fn keep(&self, length: u64, committed: Option<u64>) -> Result<u64, SinkError> {
-        let kept = match committed {
-            Some(committed) if committed <= length => committed,
-            _ => whole_lines(&self.path, length).map_err(self.down("read"))?,
-        };
+        // a committed length ends a line in the file that it is of, but not in one that came after it
+        let end = committed.map_or(length, |committed| committed.min(length));
+        let kept = whole_lines(&self.path, end).map_err(self.down("read"))?;
         if kept < length {
             let cut = || {
                 let file = OpenOptions::new().write(true).open(&self.path)?;
@@ -276,6 +276,8 @@ mod tests {
             ("all uncommitted", Some("a\n"), Some(0), "", 0),
             ("rotated away", None, Some(4), "(none)", 0),
             ("a new, shorter one", Some("z\n"), Some(4), "z\n", 2),
+            ("a new, longer one", Some("first\nsecond\n"), Some(4), "", 0),
+            ("a new, longer one, cut within its second line", Some("z\nsecond\n"), Some(4), "z\n", 2),
             ("shorter and torn", Some("z\ny"), Some(4), "z\n", 2),
             ("shorter, torn, no line", Some("z"), Some(4), "", 0),
             ("a fresh state", None, None, "(none)", 0),
