@@ -269,7 +269,13 @@ impl Sink for FileSink {
 
     fn due_in(&self) -> Option<Duration> {
         let open = self.stand.as_ref()?.open.as_ref()?;
-        Some(self.settings.rotate_every.saturating_sub(open.age(self.clock.now())))
+        let now = self.clock.now();
+        if now < open.born {
+            // the clock was set back: a commit begins the age anew, and nothing else would while
+            // no records come
+            return Some(Duration::ZERO);
+        }
+        Some(self.settings.rotate_every.saturating_sub(open.age(now)))
     }
 }
 

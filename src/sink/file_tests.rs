@@ -264,10 +264,42 @@ fn a_clock_set_back_delays_no_segment_beyond_its_age() {
     sink.recover(None).expect("fresh");
     sink.write(b"a").expect("written");
     clock.by(-3600);
-    assert_eq!(sink.due_in(), Some(Duration::from_secs(60)));
+    assert_eq!(sink.due_in(), Some(Duration::ZERO), "a commit is due, which begins the age anew");
     assert!(!sink.commit(false).expect("committed").sealed);
+    assert_eq!(sink.due_in(), Some(Duration::from_secs(60)));
     clock.by(60);
     assert!(sink.commit(false).expect("committed").sealed);
+}
+
+/// As the committer does where no records come: it waits as long as it is told, and commits only
+/// then.
+#[test]
+fn an_idle_segment_is_finished_though_the_clock_was_set_back() {
+    for set_back_after in [0, 1, 59] {
+        let folder = folder();
+        let clock = Moved::new();
+        let mut sink = FileSink::new(settings(folder.path()), clock.clone());
+        sink.recover(None).expect("fresh");
+        sink.write(b"a").expect("written");
+        assert!(!sink.commit(false).expect("committed").sealed);
+        clock.by(set_back_after);
+        clock.by(-3600);
+        let (mut waited, mut commits) = (Duration::ZERO, 0);
+        for _ in 0..10 {
+            let due = sink.due_in().expect("a segment is open");
+            if due.is_zero() {
+                commits += 1;
+                if sink.commit(false).expect("committed").sealed {
+                    sink.seal().expect("sealed");
+                    break;
+                }
+            }
+            clock.by(i64::try_from(due.as_secs()).expect("a minute"));
+            waited += due;
+        }
+        assert_eq!(shown(folder.path()), "1.ndjson=a", "set back after {set_back_after} s");
+        assert_eq!((waited, commits), (Duration::from_secs(60), 2), "set back after {set_back_after} s");
+    }
 }
 
 #[test]

@@ -62,7 +62,8 @@ pub trait Sink: Send {
     fn seal(&mut self) -> Result<(), SinkError>;
 
     /// When the open segment becomes due by age, if there is one; the committer then commits
-    /// even with nothing to write.
+    /// even with nothing to write. Zero after the clock was set back, until the commit that begins
+    /// the age anew.
     fn due_in(&self) -> Option<std::time::Duration>;
 }
 
