@@ -118,7 +118,7 @@ pub(super) fn sink(sink: &SinkConfig) -> Result<Box<dyn Sink>, SinkError> {
             // The age of segments is real time, also in a replay.
             Ok(Box::new(FileSink::new(settings, Arc::new(SystemClock))))
         }
-        (SinkType::File | SinkType::Stdout, _) => Ok(Box::new(StdoutSink::new(std::io::stdout()))),
+        (SinkType::File | SinkType::Stdout, _) => Ok(Box::new(StdoutSink::stdout())),
     }
 }
 

@@ -501,7 +501,7 @@ fn a_position_of_another_kind_of_sink_begins_afresh() {
 #[test]
 fn leaving_for_stdout_finishes_the_segment() {
     let folder = prepared(&["5.ndjson.open=abctorn"]);
-    let mut stdout = super::super::stdout::StdoutSink::new(Vec::new());
+    let mut stdout = super::super::stdout::StdoutSink::new(Vec::new(), || Ok(()));
     stdout.recover(Some(&at(folder.path(), 5, 3, false))).expect("finished");
     assert_eq!(shown(folder.path()), "5.ndjson=abc");
     stdout.recover(Some(&at(folder.path(), 5, 3, false))).expect("finished already");
