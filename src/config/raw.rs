@@ -76,10 +76,12 @@ pub(super) struct RawSink {
     /// How a finished segment is compressed.
     #[schemars(extend("default" = "none", "enum" = ["none", "gzip", "zstd"]))]
     pub compression: Set<String>,
-    /// Finished segments of this age are deleted. If not set, they are the reader's to delete.
+    /// Finished segments of this age are deleted, but only when a next segment is finished: while no
+    /// records come, they stay. If not set, they are the reader's to delete.
     #[schemars(with = "Option<DurationText>", extend("x-minimum" = "1M"))]
     pub keep_age: Set<String>,
-    /// The oldest finished segments beyond this total are deleted. If not set, none are.
+    /// The oldest finished segments beyond this total are deleted when a next segment is finished. If
+    /// not set, none are.
     #[schemars(extend("minimum" = 1_u64 << 20, "maximum" = 1_u64 << 50))]
     pub keep_size: Set<RawSize>,
     /// With less free space than this, the sink counts as down.
