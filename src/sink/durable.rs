@@ -78,26 +78,22 @@ fn temporary_name(path: &Path) -> PathBuf {
 /// Renames `from` to `to` within one folder and makes it durable; an existing `to` is
 /// [`io::ErrorKind::AlreadyExists`] and both stay as they are.
 ///
-/// Where the file system cannot refuse in the kernel, a hard link does it; a crash may then leave
-/// both names on one file. Where there are no hard links either, `to` is looked for first: only
-/// the holder of the folder's lock writes such names.
+/// Where the file system cannot refuse in the kernel, `to` is looked for first: only the holder of
+/// the folder's lock writes such names. At no time do both names stand.
 pub(crate) fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match kernel_rename_new(from, to) {
-        Err(error) if is_unsupported(&error) => {}
-        Err(error) => return Err(error),
-        Ok(()) => return sync_folder(folder_of(to)),
-    }
-    match fs::hard_link(from, to) {
-        Ok(()) => {
-            sync_folder(folder_of(to))?;
-            fs::remove_file(from)?;
-        }
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
-        Err(_) if to.symlink_metadata().is_ok() => return Err(io::ErrorKind::AlreadyExists.into()),
-        // no hard links here: the lock stands in for them
-        Err(_) => fs::rename(from, to)?,
+        Err(error) if is_unsupported(&error) => look_and_rename(from, to)?,
+        other => other?,
     }
     sync_folder(folder_of(to))
+}
+
+fn look_and_rename(from: &Path, to: &Path) -> io::Result<()> {
+    match to.symlink_metadata() {
+        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => fs::rename(from, to),
+        Err(error) => Err(error),
+    }
 }
 
 #[cfg(target_os = "linux")]
@@ -122,17 +118,23 @@ mod tests {
 
     #[test]
     fn renaming_never_replaces() {
-        let folder = tempfile::tempdir().expect("temporary folder");
-        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
-        fs::write(&from, "new").expect("write");
-        fs::write(&to, "old").expect("write");
-        let error = rename_new(&from, &to).expect_err("the name is taken");
-        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!(fs::read_to_string(&to).expect("read"), "old");
-        fs::remove_file(&to).expect("remove");
-        rename_new(&from, &to).expect("the name is free");
-        assert_eq!(fs::read_to_string(&to).expect("read"), "new");
-        assert!(!from.exists());
+        for rename in [rename_new, look_and_rename] {
+            let folder = tempfile::tempdir().expect("temporary folder");
+            let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+            fs::write(&from, "new").expect("write");
+            fs::write(&to, "old").expect("write");
+            let error = rename(&from, &to).expect_err("the name is taken");
+            assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+            assert_eq!(fs::read_to_string(&to).expect("read"), "old");
+            assert_eq!(fs::read_to_string(&from).expect("read"), "new");
+            fs::remove_file(&to).expect("remove");
+            std::os::unix::fs::symlink("nowhere", &to).expect("a link to nothing");
+            rename(&from, &to).expect_err("a link takes the name, too");
+            fs::remove_file(&to).expect("remove");
+            rename(&from, &to).expect("the name is free");
+            assert_eq!(fs::read_to_string(&to).expect("read"), "new");
+            assert!(!from.exists());
+        }
     }
 
     #[test]

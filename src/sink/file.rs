@@ -117,7 +117,7 @@ impl FileSink {
         let mut last = Position { path: folder.path_text(), ..committed.clone() };
         let open = match own {
             Own::Open => Some(OpenSegment::reopen(folder.path(), &last, now)?),
-            Own::Finish | Own::Finished => {
+            Own::Finish | Own::Publish(_) | Own::Finished => {
                 last.sealed = last.sequence > 0;
                 None
             }
@@ -434,8 +434,13 @@ fn bring_back(folder: &Folder, committed: &Position, compression: Compression) -
     if plan.cut {
         cut(path, committed)?;
     }
-    if plan.own == Own::Finish {
-        finish_segment(path, committed, compression)?;
+    match plan.own {
+        Own::Finish => finish_segment(path, committed, compression)?,
+        Own::Publish(form) => {
+            let name = SegmentName::new(&committed.sink_id, committed.sequence, form);
+            segment::publish(path, &name).map_err(unfinished(path, committed))?;
+        }
+        Own::Open | Own::Finished => {}
     }
     Ok(plan.own)
 }
@@ -451,16 +456,18 @@ fn cut(folder: &Path, committed: &Position) -> Result<(), SinkError> {
 }
 
 fn finish_segment(folder: &Path, sealed: &Position, compression: Compression) -> Result<(), SinkError> {
-    segment::finish(folder, &sealed.sink_id, sealed.sequence, compression).map_err(|error| {
-        let open = SegmentName::new(&sealed.sink_id, sealed.sequence, Form::Open);
-        match error.kind() {
-            io::ErrorKind::AlreadyExists => foreign(
-                folder,
-                &format!("a finished file of {open} stands already; move it out of the folder"),
-            ),
-            _ => down("finish", &folder.join(open.to_string()))(error),
+    segment::finish(folder, &sealed.sink_id, sealed.sequence, compression).map_err(unfinished(folder, sealed))
+}
+
+/// What it means that the segment of `sealed` could not be finished.
+fn unfinished(folder: &Path, sealed: &Position) -> impl FnOnce(io::Error) -> SinkError {
+    let open = SegmentName::new(&sealed.sink_id, sealed.sequence, Form::Open);
+    move |error| match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            foreign(folder, &format!("a finished file of {open} stands already; move it out of the folder"))
         }
-    })
+        _ => down("finish", &folder.join(open.to_string()))(error),
+    }
 }
 
 fn read_folder(path: &Path) -> Result<Contents, SinkError> {

@@ -318,6 +318,69 @@ fn each_compression_keeps_the_records() {
     }
 }
 
+const COMPRESSIONS: [Compression; 3] = [Compression::None, Compression::Gzip, Compression::Zstd];
+
+/// The places that a seal passes; the first one only where it compresses.
+const PLACES: [&str; 3] = ["complete-beside-open", "before-rotation-rename", "after-rotation-rename"];
+
+/// Lets a sink seal and die at `place`, as with its process; whether it came to that.
+fn die_in_seal(mut sink: FileSink, place: &'static str) -> bool {
+    let dying = std::thread::spawn(move || {
+        failpoint::watch(move |name| {
+            if name == place {
+                std::panic::resume_unwind(Box::new("the process dies"));
+            }
+        });
+        sink.seal().expect("sealed");
+    });
+    dying.join().is_err()
+}
+
+/// What a reader does: the records of the finished segments, which are gone then.
+fn take(path: &Path) -> Vec<(u64, Vec<u8>)> {
+    let mut segments = Contents::read(path).expect("read").segments;
+    segments.retain(|segment| segment.name.form != Form::Open);
+    let taken = segments.iter().map(|segment| {
+        let path = path.join(segment.name.to_string());
+        let bytes = read_segment(&path);
+        fs::remove_file(path).expect("taken");
+        (segment.name.sequence, bytes)
+    });
+    taken.collect()
+}
+
+#[test]
+fn what_a_reader_took_after_a_death_in_the_seal_does_not_come_again() {
+    let next_sinks: Vec<_> = COMPRESSIONS.into_iter().map(Some).chain([None]).collect();
+    for (place, compression) in PLACES.iter().flat_map(|place| COMPRESSIONS.map(|next| (*place, next))) {
+        for next in &next_sinks {
+            let case = format!("{place}, {compression:?}, then {next:?}");
+            let folder = folder();
+            let with = |compression| {
+                FileSink::new(FileSinkSettings { compression, ..settings(folder.path()) }, Moved::new())
+            };
+            let mut sink = with(compression);
+            sink.recover(None).expect("fresh");
+            sink.write(b"abc\n").expect("written");
+            let position = sink.commit(true).expect("committed");
+            let passes = compression != Compression::None || place != "complete-beside-open";
+            assert_eq!(die_in_seal(sink, place), passes, "{case}");
+
+            let mut taken = take(folder.path());
+            let mut next: Box<dyn Sink> = match next {
+                Some(compression) => Box::new(with(*compression)),
+                None => Box::new(super::super::stdout::StdoutSink::new(Vec::new(), || Ok(()))),
+            };
+            for _ in 0..2 {
+                next.recover(Some(&position)).expect(&case);
+                taken.extend(take(folder.path()));
+            }
+            assert_eq!(taken, [(1, b"abc\n".to_vec())], "{case}");
+            assert_eq!(files(folder.path()), BTreeMap::new(), "{case}");
+        }
+    }
+}
+
 #[test]
 fn a_changed_path_finishes_the_old_segment_first() {
     let (old, new) = (folder(), folder());
@@ -608,10 +671,32 @@ enum Step {
     LostCommit(bool),
     /// The process dies, with so many bytes more in the open segment than were committed.
     Crash(usize),
-    /// A commit that seals; the process dies at this step of the seal.
-    CrashInSeal(u8),
+    /// A commit that seals; the process dies in the seal, the reader may take what is finished then,
+    /// and the next process begins with this compression.
+    CrashInSeal(Death, bool, Compression),
     /// The reader takes all finished segments.
     Take,
+}
+
+/// Where a process dies in a seal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Death {
+    /// Amid the compression.
+    Compressing,
+    /// At one of the [`PLACES`].
+    At(&'static str),
+    /// Between the last name and the end of the open one, which earlier versions let stand
+    /// together.
+    BothNames,
+}
+
+fn death() -> impl Strategy<Value = Death> {
+    let place = prop::sample::select(&PLACES[..]).prop_map(Death::At);
+    prop_oneof![1 => Just(Death::Compressing), 1 => Just(Death::BothNames), 3 => place]
+}
+
+fn compression() -> impl Strategy<Value = Compression> {
+    prop::sample::select(&COMPRESSIONS[..])
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -620,7 +705,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => any::<bool>().prop_map(Step::Commit),
         1 => any::<bool>().prop_map(Step::LostCommit),
         2 => (0..20usize).prop_map(Step::Crash),
-        1 => (0..4u8).prop_map(Step::CrashInSeal),
+        2 => (death(), any::<bool>(), compression())
+            .prop_map(|(death, taken, next)| Step::CrashInSeal(death, taken, next)),
         1 => Just(Step::Take),
     ]
 }
@@ -666,9 +752,13 @@ impl Life {
                 self.recover();
             }
             Step::Crash(garbage) => self.crash(*garbage),
-            Step::CrashInSeal(step) => {
+            Step::CrashInSeal(death, taken, next) => {
                 let position = self.commit(true);
-                self.leave_seal_at(&position, *step);
+                self.leave_seal_at(&position, *death);
+                if *taken && *death != Death::BothNames {
+                    self.take();
+                }
+                self.settings.compression = *next;
                 self.crash(0);
             }
             Step::Take => self.take(),
@@ -687,22 +777,24 @@ impl Life {
         self.folder.path().join(name.to_string())
     }
 
-    /// Leaves on disk what a seal that died at `step` leaves.
-    fn leave_seal_at(&mut self, position: &Position, step: u8) {
+    /// Leaves on disk what a seal that died there leaves.
+    fn leave_seal_at(&mut self, position: &Position, death: Death) {
         let open = self.open_path(position);
         let Ok(bytes) = fs::read(&open) else { return };
         let temporary = self
             .folder
             .path()
             .join(format!(".s3sweep-{}-{:010}.compressing", position.sink_id, position.sequence));
-        match step {
-            0 => {}
-            1 => fs::write(temporary, &bytes[..bytes.len() / 2]).expect("half compressed"),
-            2 => {
+        match death {
+            Death::Compressing => fs::write(temporary, &bytes[..bytes.len() / 2]).expect("half compressed"),
+            Death::At(place) => {
+                let next = FileSink::new(self.settings.clone(), Moved::new());
+                die_in_seal(std::mem::replace(&mut self.sink, next), place);
+            }
+            Death::BothNames => {
                 self.sink.seal().expect("sealed");
                 fs::write(open, bytes).expect("the open one still stands");
             }
-            _ => self.sink.seal().expect("sealed"),
         }
     }
 
@@ -726,13 +818,8 @@ impl Life {
     }
 
     fn take(&mut self) {
-        for file in Contents::read(self.folder.path()).expect("read").segments {
-            if file.name.form != Form::Open {
-                let path = self.folder.path().join(file.name.to_string());
-                let earlier = self.taken.insert(file.name.sequence, read_segment(&path));
-                assert_eq!(earlier, None, "a finished name comes once");
-                fs::remove_file(path).expect("taken");
-            }
+        for (sequence, bytes) in take(self.folder.path()) {
+            assert_eq!(self.taken.insert(sequence, bytes), None, "a finished name comes once");
         }
     }
 
@@ -762,7 +849,7 @@ proptest! {
     #[test]
     fn what_was_committed_is_delivered_once(
         steps in prop::collection::vec(step(), 1..40),
-        compression in prop_oneof![Just(Compression::None), Just(Compression::Gzip), Just(Compression::Zstd)],
+        compression in compression(),
     ) {
         let mut life = Life::new(compression);
         for step in &steps {

@@ -4,7 +4,7 @@
 //! says what does not fit and what to do. A refusal is found before anything is changed.
 
 use super::Position;
-use super::segment::{Contents, Form, SegmentFile, SegmentName, is_compressing};
+use super::segment::{Contents, Form, SegmentFile, SegmentName, complete_name, is_compressing};
 
 /// What becomes of the segment of the committed position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +13,9 @@ pub(super) enum Own {
     Open,
     /// It is sealed but still open: finish it.
     Finish,
+    /// It is sealed and compressed to this form, and lacks its last name. It gets it once the open one
+    /// is gone.
+    Publish(Form),
     /// It is finished (perhaps taken by the reader already), or there never was one.
     Finished,
 }
@@ -20,7 +23,7 @@ pub(super) enum Own {
 /// The steps that bring a folder to the committed position, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Plan {
-    /// Files without committed bytes, or whose finished twin stands: removed.
+    /// Files without committed bytes, or whose finished or complete twin stands: removed.
     pub remove: Vec<String>,
     /// The open segment of the position holds more than was committed: cut to its length.
     pub cut: bool,
@@ -37,7 +40,13 @@ pub(super) fn plan(
     noted: bool,
 ) -> Result<Plan, String> {
     refuse_later_segments(contents, sink_id, committed)?;
-    let mut plan = plan_own(contents, sink_id, committed, committed.sealed || noted)?;
+    let is_own = |name: &SegmentName| name.sink_id == sink_id && name.sequence == committed.sequence;
+    refuse_complete(contents, |complete| !is_own(complete))?;
+    let may_be_gone = committed.sealed || noted;
+    let mut plan = match contents.complete.iter().find(|complete| is_own(complete)) {
+        Some(complete) => plan_complete(contents, complete, may_be_gone)?,
+        None => plan_own(contents, sink_id, committed, may_be_gone)?,
+    };
     for open in contents.segments.iter().filter(|segment| segment.name.form == Form::Open) {
         let ours = open.name.sink_id == sink_id;
         if ours && open.name.sequence == committed.sequence {
@@ -58,8 +67,9 @@ pub(super) fn plan(
 }
 
 /// Checks a folder that a state without a position is about to use: nobody's open segment may lie
-/// there.
+/// there, nor one that lacks only its last name.
 pub(super) fn check_fresh(contents: &Contents) -> Result<(), String> {
+    refuse_complete(contents, |_| true)?;
     match contents.segments.iter().find(|segment| segment.name.form == Form::Open) {
         Some(open) => Err(unknown_open(&open.name.to_string())),
         None => refuse_strange(contents),
@@ -68,6 +78,20 @@ pub(super) fn check_fresh(contents: &Contents) -> Result<(), String> {
 
 fn refuse_strange(contents: &Contents) -> Result<(), String> {
     contents.strange.first().map_or(Ok(()), |name| Err(unknown_open(name)))
+}
+
+/// A compression is complete only where some state has sealed its segment: its records are whole.
+fn refuse_complete(contents: &Contents, is_unknown: impl Fn(&SegmentName) -> bool) -> Result<(), String> {
+    match contents.complete.iter().find(|complete| is_unknown(complete)) {
+        None => Ok(()),
+        Some(complete) => Err(format!(
+            "the compressed segment {} is unknown to this state directory, so it is left as it is; start \
+             with the state directory that wrote it, or remove {} if that is there too and rename it to \
+             {complete}",
+            complete_name(complete),
+            SegmentName { form: Form::Open, ..complete.clone() },
+        )),
+    }
 }
 
 fn unknown_open(name: &str) -> String {
@@ -79,17 +103,38 @@ fn unknown_open(name: &str) -> String {
 
 /// A state that knows less than the folder would write the same names again.
 fn refuse_later_segments(contents: &Contents, sink_id: &str, committed: &Position) -> Result<(), String> {
-    let later = contents
-        .of(sink_id)
-        .find(|segment| segment.name.form != Form::Open && segment.name.sequence > committed.sequence);
-    match later {
+    let finished = contents.segments.iter().map(|segment| &segment.name);
+    let finished = finished.filter(|name| name.form != Form::Open).map(|name| (name, name.to_string()));
+    let complete = contents.complete.iter().map(|name| (name, complete_name(name)));
+    let is_later = |name: &SegmentName| name.sink_id == sink_id && name.sequence > committed.sequence;
+    match finished.chain(complete).find(|(name, _)| is_later(name)) {
         None => Ok(()),
-        Some(segment) => Err(format!(
-            "{} is finished, but the state ends at segment {}: the state directory is older than the \
+        Some((_, name)) => Err(format!(
+            "{name} is finished, but the state ends at segment {}: the state directory is older than the \
              folder; restore the newer one, or move the state directory away to begin anew",
-            segment.name, committed.sequence
+            committed.sequence
         )),
     }
+}
+
+/// The segment of the position is compressed whole and lacks its last name.
+fn plan_complete(contents: &Contents, complete: &SegmentName, may_be_gone: bool) -> Result<Plan, String> {
+    let name = complete_name(complete);
+    if !may_be_gone {
+        return Err(format!(
+            "{name} is complete, but the state goes on with its segment: the state directory is older than \
+             the folder; restore the newer one, or move the state directory away to begin anew"
+        ));
+    }
+    if let Some(twin) = twin(contents, complete) {
+        return Err(format!(
+            "{name} and {} stand side by side, though the one becomes the other; move the second one out of \
+             the folder",
+            twin.name
+        ));
+    }
+    let open = contents.of_name(complete).map(|segment| segment.name.to_string());
+    Ok(Plan { remove: open.collect(), cut: false, own: Own::Publish(complete.form) })
 }
 
 fn plan_own(
@@ -176,6 +221,12 @@ mod tests {
                     contents.compressing.push(format!(".s3sweep-{sink_id}-000000000{sequence}.compressing"));
                     continue;
                 }
+                "gz.complete" | "zst.complete" => {
+                    let form = if form == "gz.complete" { Form::Gzip } else { Form::Zstd };
+                    let sequence = sequence.parse().expect("number");
+                    contents.complete.push(SegmentName::new(sink_id, sequence, form));
+                    continue;
+                }
                 other => panic!("no such form: {other}"),
             };
             contents.segments.push(SegmentFile {
@@ -256,7 +307,7 @@ mod tests {
             ("sealed, compressed", &["5.zst 30"], &sealed, false, "Finished []"),
             ("sealed, taken", &[], &sealed, false, "Finished []"),
             (
-                "crash between link and unlink",
+                "both names, as an earlier version left them",
                 &["5.open 100", "5.plain 100"],
                 &sealed,
                 false,
@@ -270,7 +321,7 @@ mod tests {
                 "Finished [5.ndjson.open]",
             ),
             (
-                "crash before unlink of a compressed one",
+                "both names, compressed",
                 &["5.open 100", "5.gz 30"],
                 &sealed,
                 false,
@@ -296,6 +347,64 @@ mod tests {
                 &sealed,
                 false,
                 "Finish [.5.compressing]",
+            ),
+            (
+                "crash before the open one is removed",
+                &["5.open 100", "5.gz.complete"],
+                &sealed,
+                false,
+                "Publish(Gzip) [5.ndjson.open]",
+            ),
+            (
+                "the same with torn bytes",
+                &["5.open 101", "5.gz.complete"],
+                &sealed,
+                false,
+                "Publish(Gzip) [5.ndjson.open]",
+            ),
+            ("crash before the last rename", &["5.zst.complete"], &sealed, false, "Publish(Zstd) []"),
+            ("the same for a move", &["5.zst.complete"], &open, true, "Publish(Zstd) []"),
+            (
+                "the same, the next one uncommitted",
+                &["5.gz.complete", "6.open 3"],
+                &sealed,
+                false,
+                "Publish(Gzip) [6.ndjson.open]",
+            ),
+            (
+                "complete, not sealed",
+                &["5.open 100", "5.gz.complete"],
+                &open,
+                false,
+                "! .s3sweep-0a1b2c3d-0000000005.gz.complete is complete",
+            ),
+            (
+                "complete beside a finished one",
+                &["5.plain 100", "5.gz.complete"],
+                &sealed,
+                false,
+                "! .s3sweep-0a1b2c3d-0000000005.gz.complete and s3sweep-0a1b2c3d-0000000005.ndjson stand",
+            ),
+            (
+                "a later one complete",
+                &["6.open 8", "6.gz.complete"],
+                &sealed,
+                false,
+                "! .s3sweep-0a1b2c3d-0000000006.gz.complete is finished",
+            ),
+            (
+                "an earlier one complete",
+                &["4.gz.complete", "5.open 100"],
+                &open,
+                false,
+                "! the compressed segment .s3sweep-0a1b2c3d-0000000004.gz.complete is unknown",
+            ),
+            (
+                "another sink's complete one",
+                &["5.open 100", "b:1.zst.complete"],
+                &open,
+                false,
+                "! the compressed segment .s3sweep-bbbbbbbb-0000000001.zst.complete is unknown",
             ),
             ("another sink's compression stays", &["5.open 100", "b:1.compressing"], &open, false, "Open []"),
             (
@@ -386,6 +495,8 @@ mod tests {
             ("an open one", &["1.open 0"], false),
             ("another sink's open one", &["b:1.open 8"], false),
             ("an open one with its twin", &["1.open 8", "1.plain 8"], false),
+            ("one that lacks its last name", &["1.gz.complete"], false),
+            ("another sink's that lacks its last name", &["b:1.zst.complete"], false),
             ("a strange one", &["0.strange"], false),
         ];
         for (case, files, fine) in cases {

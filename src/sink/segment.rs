@@ -2,7 +2,8 @@
 //!
 //! `s3sweep-<sink id>-<sequence>.ndjson.open` is being written; without `.open`, or with `.gz` or
 //! `.zst` instead, it is finished and belongs to the reader. Names of work in progress begin with
-//! a dot and hold no `.ndjson`, so that no reader's glob takes them.
+//! a dot and hold no `.ndjson`, so that no reader's glob takes them: `.compressing` is cut off
+//! anywhere, `.gz.complete` or `.zst.complete` is whole and takes the place of the open one.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -115,6 +116,8 @@ pub(super) struct Contents {
     pub segments: Vec<SegmentFile>,
     /// Names of compressions that did not end.
     pub compressing: Vec<String>,
+    /// Compressions that ended, by the names that they are to get.
+    pub complete: Vec<SegmentName>,
     /// Files that look like open segments but were not named or made by a sink.
     pub strange: Vec<String>,
 }
@@ -129,6 +132,8 @@ impl Contents {
             let Ok(name) = entry.file_name().into_string() else { continue };
             if name.starts_with(".s3sweep-") && name.ends_with(".compressing") {
                 contents.compressing.push(name);
+            } else if let Some(complete) = parse_complete(&name) {
+                contents.complete.push(complete);
             } else if name.starts_with("s3sweep-") {
                 match entry.metadata() {
                     Ok(metadata) => contents.add(name, &metadata),
@@ -140,6 +145,7 @@ impl Contents {
         }
         contents.segments.sort_by_key(|segment| segment.name.to_string());
         contents.compressing.sort();
+        contents.complete.sort_by_key(SegmentName::to_string);
         contents.strange.sort();
         Ok(contents)
     }
@@ -170,30 +176,59 @@ impl Contents {
     }
 }
 
-/// Finishes the open segment `sequence`: compresses it if asked to, gives it its last name, and
-/// removes the open one. It is safe to repeat after a crash at any step, once the compressions
-/// that did not end are removed. An existing finished name is never replaced.
+/// Finishes the open segment `sequence`: gives it its last name, compressed if asked to. An existing
+/// finished name is never replaced.
+///
+/// The open one never stands beside the last name, which the reader may take at once: whoever finds
+/// the open one after a crash then knows that no reader has its records. A complete compression that
+/// a crash leaves is for [`publish`], and the open one beside it to be removed.
 pub(super) fn finish(
     folder: &Path,
     sink_id: &str,
     sequence: u64,
     compression: Compression,
 ) -> io::Result<()> {
-    let name = |form| folder.join(SegmentName::new(sink_id, sequence, form).to_string());
-    let (open, finished) = (name(Form::Open), name(Form::of(compression)));
+    let name = SegmentName::new(sink_id, sequence, Form::of(compression));
+    let open = folder.join(SegmentName::new(sink_id, sequence, Form::Open).to_string());
     if compression == Compression::None {
-        failpoint::hit("before-rotation-rename");
-        rename_new(&open, &finished)?;
-        failpoint::hit("after-rotation-rename");
-        return Ok(());
+        return rename_last(&open, folder, &name);
+    }
+    if folder.join(name.to_string()).symlink_metadata().is_ok() {
+        // the rename refuses it too, but the open one would be gone by then
+        return Err(io::ErrorKind::AlreadyExists.into());
     }
     let temporary = compressing_name(folder, sink_id, sequence);
     compress(&open, &temporary, compression)?;
-    failpoint::hit("before-rotation-rename");
-    rename_new(&temporary, &finished)?;
-    failpoint::hit("after-rotation-rename");
+    fs::rename(&temporary, folder.join(complete_name(&name)))?;
+    sync_folder(folder)?;
+    failpoint::hit("complete-beside-open");
     fs::remove_file(&open)?;
-    sync_folder(folder)
+    sync_folder(folder)?;
+    publish(folder, &name)
+}
+
+/// Gives a complete compression its last name, that of `finished`, once its open segment is gone. An
+/// existing one is never replaced.
+pub(super) fn publish(folder: &Path, finished: &SegmentName) -> io::Result<()> {
+    rename_last(&folder.join(complete_name(finished)), folder, finished)
+}
+
+fn rename_last(from: &Path, folder: &Path, finished: &SegmentName) -> io::Result<()> {
+    failpoint::hit("before-rotation-rename");
+    rename_new(from, &folder.join(finished.to_string()))?;
+    failpoint::hit("after-rotation-rename");
+    Ok(())
+}
+
+/// The name of a complete compression that is to be `finished`.
+pub(super) fn complete_name(finished: &SegmentName) -> String {
+    format!(".{}.complete", finished.to_string().replacen(".ndjson", "", 1))
+}
+
+/// What a complete compression is to be called; `None` where `name` is none.
+fn parse_complete(name: &str) -> Option<SegmentName> {
+    let (stem, ending) = name.strip_prefix('.')?.strip_suffix(".complete")?.split_once('.')?;
+    SegmentName::parse(&format!("{stem}.ndjson.{ending}")).filter(|parsed| parsed.form != Form::Open)
 }
 
 /// Where a segment is compressed to.
@@ -293,7 +328,7 @@ mod tests {
             let contents = Contents::read(folder.path()).expect("read");
             assert_eq!(contents.segments.len(), 1, "{compression:?}");
             assert_eq!(contents.segments[0].name.form, Form::of(compression));
-            assert!(contents.compressing.is_empty());
+            assert!(contents.compressing.is_empty() && contents.complete.is_empty());
             let path = folder.path().join(contents.segments[0].name.to_string());
             assert_eq!(testing::read_segment(&path), text.as_bytes(), "{compression:?}");
         }
@@ -311,6 +346,7 @@ mod tests {
             assert_eq!(error.kind(), io::ErrorKind::AlreadyExists, "{compression:?}");
             assert_eq!(fs::read(folder.path().join(&taken)).expect("read"), b"old");
             assert_eq!(fs::read(&open).expect("read"), b"new\n");
+            assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 2, "{compression:?}");
         }
     }
 
@@ -322,6 +358,11 @@ mod tests {
             "s3sweep-0a1b2c3d-0000000001.ndjson.gz",
             "s3sweep-mine.ndjson.open",
             ".s3sweep-0a1b2c3d-0000000001.compressing",
+            ".s3sweep-0a1b2c3d-0000000004.zst.complete",
+            ".s3sweep-0a1b2c3d-0000000003.gz.complete",
+            ".s3sweep-0a1b2c3d-0000000003.open.complete",
+            ".s3sweep-0a1b2c3d-0000000003.complete",
+            ".s3sweep-0a1b2c3d-3.gz.complete",
             ".s3sweep-sink",
             "notes.txt",
         ] {
@@ -333,6 +374,9 @@ mod tests {
         assert_eq!(sequences, [1, 2]);
         assert_eq!(contents.compressing, [".s3sweep-0a1b2c3d-0000000001.compressing"]);
         assert_eq!(contents.strange, ["s3sweep-0a1b2c3d-0000000003.ndjson.open", "s3sweep-mine.ndjson.open"]);
+        let complete = |sequence, form| SegmentName::new("0a1b2c3d", sequence, form);
+        assert_eq!(contents.complete, [complete(3, Form::Gzip), complete(4, Form::Zstd)]);
+        assert_eq!(complete_name(&contents.complete[0]), ".s3sweep-0a1b2c3d-0000000003.gz.complete");
         assert!(is_compressing(&contents.compressing[0], "0a1b2c3d"));
         assert!(!is_compressing(&contents.compressing[0], "0a1b2c3"));
     }

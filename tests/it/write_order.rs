@@ -3,9 +3,10 @@
 //!
 //! Segment and dead letters are synced before the database is written, history before the batch
 //! that closes; the database is synced before the sidecar's new file takes its name, that file
-//! before it does and the folder after; a segment gets its last name only after all of that. A
-//! history file goes only after a batch that forgets it. A database that is written anew is synced
-//! before each of its names is, and the old one goes last.
+//! before it does and the folder after; a segment gets its last name only after all of that, and a
+//! compressed one only after the end of the open one is durable. A history file goes only after a
+//! batch that forgets it. A database that is written anew is synced before each of its names is, and
+//! the old one goes last.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -28,6 +29,8 @@ enum File {
     Segment(String),
     /// A segment that is being compressed.
     Compressing(String),
+    /// A compressed segment without its last name.
+    Complete(String),
     Finished(String),
     Sink,
     /// The database that is built beside the other one.
@@ -66,6 +69,7 @@ impl File {
             }
             _ => match inside.strip_prefix("out/")? {
                 name if name.ends_with(".compressing") => File::Compressing(stem(name)),
+                name if name.ends_with(".complete") => File::Complete(stem(name)),
                 name if name.ends_with(".ndjson.open") => File::Segment(stem(name)),
                 name if name.starts_with("s3sweep-") => File::Finished(stem(name)),
                 _ => return None,
@@ -77,7 +81,7 @@ impl File {
     fn folder(&self) -> File {
         match self {
             File::History(_) => File::HistoryFolder,
-            File::Segment(_) | File::Compressing(_) | File::Finished(_) => File::Sink,
+            File::Segment(_) | File::Compressing(_) | File::Complete(_) | File::Finished(_) => File::Sink,
             _ => File::State,
         }
     }
@@ -221,6 +225,7 @@ impl Checker {
             File::Segment(_) => {
                 let clean = self.is_clean(|dirty| *dirty == File::Sink);
                 self.demand(clean, "an open segment was removed before its twin's name was synced");
+                self.created.remove(file);
             }
             File::History(_) => {
                 let clean = self.is_clean(|dirty| matches!(dirty, File::Database | File::State));
@@ -267,13 +272,14 @@ impl Checker {
                 self.unrecorded = false;
                 self.followed.batches += 1;
             }
-            File::Finished(_) => {
-                let uncommitted = self.uncommitted.is_some();
-                self.demand(!uncommitted, "a segment was finished before its batch was written");
-                let unrecorded = self.unrecorded;
-                self.demand(!unrecorded, "a segment was finished before the sidecar told of it");
-                let clean = self.is_clean(|dirty| *dirty == File::State);
-                self.demand(clean, "a segment was finished before the sidecar's folder was synced");
+            File::Complete(_) => self.may_be_finished(),
+            File::Finished(name) => {
+                if matches!(from, File::Complete(_)) {
+                    let gone = !self.created.contains(&File::Segment(name.clone()));
+                    let gone = gone && self.is_clean(|dirty| *dirty == File::Sink);
+                    self.demand(gone, "a compressed segment was finished beside its open one");
+                }
+                self.may_be_finished();
                 self.followed.segments += 1;
             }
             File::DatabaseFolder(name) => self.name_database(name),
@@ -285,6 +291,16 @@ impl Checker {
 }
 
 impl Checker {
+    /// A segment gets a name that the next start holds for all of it.
+    fn may_be_finished(&mut self) {
+        let uncommitted = self.uncommitted.is_some();
+        self.demand(!uncommitted, "a segment was finished before its batch was written");
+        let unrecorded = self.unrecorded;
+        self.demand(!unrecorded, "a segment was finished before the sidecar told of it");
+        let clean = self.is_clean(|dirty| *dirty == File::State);
+        self.demand(clean, "a segment was finished before the sidecar's folder was synced");
+    }
+
     /// A folder with a database gets this name.
     fn name_database(&mut self, name: &str) {
         let built = self.is_clean(|dirty| *dirty == File::Built);
@@ -403,6 +419,7 @@ fn spelled(text: &str) -> Vec<Step> {
         "letters" => File::DeadLetters,
         "open" => File::Segment("1".to_owned()),
         "packed" => File::Compressing("1".to_owned()),
+        "whole" => File::Complete("1".to_owned()),
         "done" => File::Finished("1".to_owned()),
         "sink" => File::Sink,
         "built" => File::Built,
@@ -432,6 +449,7 @@ fn spelled(text: &str) -> Vec<Step> {
 
 const COMMIT: &str = "open* sink! open+ open! letters+ letters! db+ db! new+ new! new>sidecar state!";
 const FINISH: &str = "open>done sink!";
+const PACK: &str = "packed+ packed! packed>whole sink! open- sink! whole>done sink!";
 const CLOSE: &str = "history* history+ history! histories! db+ db! new+ new! new>sidecar state! db+ db! new+ new! new>sidecar state!";
 
 const PRUNE: &str = "db+ db! new+ new! new>sidecar state! history- histories!";
@@ -439,7 +457,6 @@ const REWRITE: &str = "built+ built! building>fresh state! live>old state! fresh
 
 #[test]
 fn the_recipe_is_accepted_and_counted() {
-    let packed = "packed+ packed! packed>done sink! open- sink!";
     let followed = |batches, segments, frames| {
         let letters = u32::from(batches > 0);
         Ok(Followed { batches, segments, frames, letters, ..Followed::default() })
@@ -447,7 +464,7 @@ fn the_recipe_is_accepted_and_counted() {
     let cases = [
         ("a commit", COMMIT.to_owned(), followed(1, 0, 0)),
         ("a commit and a finished segment", format!("{COMMIT} {FINISH}"), followed(1, 1, 0)),
-        ("a compressed one", format!("{COMMIT} {packed}"), followed(1, 1, 0)),
+        ("a compressed one", format!("{COMMIT} {PACK}"), followed(1, 1, 0)),
         ("a closing", format!("{COMMIT} {FINISH} {CLOSE}"), followed(3, 1, 1)),
         ("old history", PRUNE.to_owned(), Ok(Followed { batches: 1, pruned: 1, ..Followed::default() })),
         ("a rewriting", REWRITE.to_owned(), Ok(Followed { rewritings: 1, ..Followed::default() })),
@@ -460,7 +477,7 @@ fn the_recipe_is_accepted_and_counted() {
 #[test]
 fn wrong_orders_are_refused() {
     let all = format!("{COMMIT} {FINISH} {CLOSE}");
-    let packed = format!("{COMMIT} packed+ packed! packed>done sink! open- sink!");
+    let packed = format!("{COMMIT} {PACK}");
     let (prune, rewrite) = (PRUNE.to_owned(), REWRITE.to_owned());
     // each is the recipe with a part of it put otherwise
     let cases = [
@@ -536,9 +553,30 @@ fn wrong_orders_are_refused() {
         (
             "the open segment goes before the name of its twin is synced",
             &packed,
-            "packed>done sink! open-",
-            "packed>done open-",
+            "packed>whole sink! open-",
+            "packed>whole open-",
             "removed before its twin's name was synced",
+        ),
+        (
+            "the compressed segment is finished while the open one stands",
+            &packed,
+            "open- sink! whole>done sink!",
+            "whole>done sink! open- sink!",
+            "finished beside its open one",
+        ),
+        (
+            "the end of the open one is not synced",
+            &packed,
+            "open- sink!",
+            "open-",
+            "finished beside its open one",
+        ),
+        (
+            "the compressed segment is whole before the batch",
+            &packed,
+            "new>sidecar state! packed+ packed! packed>whole sink!",
+            "packed+ packed! packed>whole sink! new>sidecar state!",
+            "before the sidecar told of it",
         ),
         (
             "history goes before its batch",
@@ -558,7 +596,7 @@ fn wrong_orders_are_refused() {
             "became sled before",
         ),
         ("the old one goes early", &rewrite, "state! rest-", "rest- state!", "removed before the names"),
-        ("the last name is not synced", &packed, "open- sink!", "open-", "at the end: Sink"),
+        ("the last name is not synced", &packed, "whole>done sink!", "whole>done", "at the end: Sink"),
     ];
     for (case, recipe, part, other, want) in cases {
         assert!(recipe.contains(part), "{case}: the recipe has no {part:?}");

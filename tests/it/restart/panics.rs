@@ -30,6 +30,7 @@ const PLACES: &[(&str, Option<i32>)] = &[
     ("before-sidecar:5", STATE),
     ("before-rotation-rename:1", STATE),
     ("after-rotation-rename:1", STATE),
+    ("complete-beside-open:1", STATE),
     ("between-history-and-closing:1", STATE),
     ("mid-ledger-cleanup:1", STATE),
     ("before-get:2", FAILED),
@@ -44,7 +45,8 @@ fn a_panic_anywhere_ends_well_and_the_next_run_is_exact() {
         let fixture = Fixture::default().with(1, 2, COMMITS, 300).with(2, 2, 6, 2);
         fixture.write(&site.path("bucket"));
         let source = site.folder_source(PREFIX);
-        site.configure("rotate_size = \"64KiB\"", &source);
+        let compression = if place.starts_with("complete-beside-open") { "gzip" } else { "none" };
+        site.configure(&format!("rotate_size = \"64KiB\"\ncompression = \"{compression}\""), &source);
         let ran = ended(site.once().env("S3SWEEP_FAILPOINT", format!("{place}:panic")), place);
         assert_eq!(ran.code, *code, "{place}: {}", ran.err);
         let name = place.split(':').next().unwrap();

@@ -239,7 +239,9 @@ impl Site {
             found.len(),
             want.ids.len()
         );
-        let unfinished = |name: &String| name.ends_with(".open") || name.ends_with(".compressing");
+        let unfinished = |name: &String| {
+            [".open", ".compressing", ".complete"].iter().any(|ending| name.ends_with(ending))
+        };
         let left: Vec<_> = self.sink_files().into_keys().filter(unfinished).collect();
         assert!(left.is_empty(), "{case}: {left:?}");
     }
