@@ -1,12 +1,14 @@
 //! `once`: one sweep of each source.
 
-use std::path::PathBuf;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use tracing::error;
 
-use super::exit::{Exit, exit_of};
+use super::exit::{Exit, UsageError, exit_of};
 use super::output::{Output, OutputArgs, print_lines};
 use super::progress::Bars;
 use super::{instance, now};
@@ -25,6 +27,9 @@ use crate::sweep::report::SourceReport;
   */5 * * * *  s3sweep once -q -c /etc/s3sweep/s3sweep.toml     (a line of a crontab)")]
 pub struct OnceArgs {
     /// Write the summary of this run as JSON to this file
+    ///
+    /// A file that cannot be opened for writing is exit code 2, before anything is collected. Where
+    /// writing fails later, the log says so, and the exit code is 1 unless the run has another of its own.
     #[arg(long, value_name = "PATH")]
     pub report: Option<PathBuf>,
 
@@ -56,10 +61,18 @@ struct Report<'a> {
     sources: Vec<&'a SourceReport>,
 }
 
+impl<'a> Report<'a> {
+    fn of(exit: Exit, reports: &'a [SourceReport]) -> Self {
+        Report { exit_code: exit.code(), sources: reports.iter().collect() }
+    }
+}
+
 pub(super) async fn once(args: &OnceArgs, config: Config, quiet: bool, bars: &Bars) -> anyhow::Result<Exit> {
     let clock = now::past_clock(args.now)?;
     let signals = instance::Signals::watch();
     let sources = instance::sources(&config)?;
+    // seen before anything is collected, and kept open: a pipe is opened once
+    let report_file = args.report.as_deref().map(open_report).transpose()?;
     // With records on stdout there is no room for a summary.
     let stdout_is_free = config.sink.sink_type != SinkType::Stdout;
     let options = Options {
@@ -79,24 +92,44 @@ pub(super) async fn once(args: &OnceArgs, config: Config, quiet: bool, bars: &Ba
     // Why the committer stopped says more than that a sweep could not reach it.
     let ended =
         closed.and_then(|()| sweeps.into_iter().collect::<Result<(), _>>().map_err(anyhow::Error::from));
-    let exit = match &ended {
+    let mut exit = match &ended {
         Err(error) => exit_of(error),
         Ok(()) if signals.stop().is_cancelled() => Exit::Interrupted,
         Ok(()) => exit_for(&reports),
     };
-    let report = Report { exit_code: exit.code(), sources: reports.iter().collect() };
-    if let Some(path) = &args.report {
-        let text = serde_json::to_vec_pretty(&report).context("failed to encode the report")?;
-        std::fs::write(path, text)
-            .with_context(|| format!("failed to write the report {}", path.display()))?;
+    if let Some((path, file)) = args.report.as_ref().zip(report_file)
+        && let Err(error) = write_report(file, &Report::of(exit, &reports))
+    {
+        error!(path = %path.display(), %error, "failed to write the report");
+        // what ended the run says more
+        exit = if exit == Exit::Success { Exit::Failed } else { exit };
     }
     ended?;
     match args.output.output {
-        Output::Json if stdout_is_free => print_lines([serde_json::to_string(&report)?])?,
+        Output::Json if stdout_is_free => print_lines([serde_json::to_string(&Report::of(exit, &reports))?])?,
         Output::Table if stdout_is_free && !quiet => print_lines(reports.iter().flat_map(lines))?,
         Output::Json | Output::Table => {}
     }
     Ok(exit)
+}
+
+/// Opens the file of `--report`, or makes it. What it holds stays until the report is there.
+fn open_report(path: &Path) -> Result<File, UsageError> {
+    OpenOptions::new().write(true).create(true).truncate(false).open(path).map_err(|error| {
+        UsageError(format!(
+            "--report {}: {error}; name a file that this user may write, in a folder that is there",
+            path.display()
+        ))
+    })
+}
+
+fn write_report(mut file: File, report: &Report<'_>) -> io::Result<()> {
+    let text = serde_json::to_vec_pretty(report)?;
+    // a pipe or a device cannot be cut
+    if file.metadata()?.is_file() {
+        file.set_len(0)?;
+    }
+    file.write_all(&text)
 }
 
 /// The worst of what the sources report.

@@ -404,6 +404,41 @@ async fn a_refused_source_is_exit_code_3_and_no_secret_is_shown() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_report_that_cannot_be_written_hides_no_exit_code() {
+    let server = server().await;
+    fill(&server);
+    let refused = Place { bucket: "not-there", ..Place::on(&server, ANY) };
+    for (case, place, path, code, said) in [
+        (
+            "no folder",
+            Place::on(&server, ANY),
+            "/nonexistent/x.json",
+            2,
+            "--report /nonexistent/x.json: No such",
+        ),
+        ("refused and no space", refused, "/dev/full", 3, "failed to write the report"),
+        ("no space", Place::on(&server, ANY), "/dev/full", 1, "failed to write the report"),
+        ("no file to be cut", Place::on(&server, ANY), "/dev/stderr", 0, "\"exit_code\": 0"),
+    ] {
+        let site = Site::new(&[place]);
+        let args = ["once", "--now", NOW, "--output", "json", "--report", path];
+        let output = site.command(&args).output().unwrap();
+        let [out, err] = [output.stdout, output.stderr].map(|text| String::from_utf8(text).unwrap());
+        assert_eq!(output.status.code(), Some(code), "{case}: {err}");
+        assert!(err.contains(said), "{case}: {err}");
+        assert_eq!(site.path("state").exists(), code != 2, "{case}: it is seen before the run");
+        if code != 2 {
+            let report: Value = serde_json::from_str(&out).unwrap();
+            assert_eq!(report["exit_code"], code, "{case}");
+        }
+    }
+    // a longer one of before is replaced whole
+    let site = Site::new(&[Place::on(&server, ANY)]);
+    std::fs::write(site.path("report.json"), "x".repeat(100_000)).unwrap();
+    assert_eq!(site.once().1["exit_code"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_source_is_collected_while_another_is_unreachable() {
     let server = server().await;
     fill(&server);
