@@ -8,7 +8,7 @@ use toml::Spanned;
 use super::check::HOUR;
 use super::environment;
 use super::error::Problem;
-use super::files::{SECRET_LIMIT, read_bounded};
+use super::files::{SECRET_LIMIT, read_bounded, without_line_break};
 use super::forms::Typed;
 use super::model::{Access, Credentials, IpVersion, Roles, Secret};
 use super::proxy::proxy;
@@ -386,8 +386,7 @@ pub(super) fn secret_text(
             let text = read_bounded(&path, SECRET_LIMIT).map_err(|error| {
                 table.wrong(key, value, format!("cannot read {}: {error}", path.display()))
             })?;
-            let text = text.strip_suffix('\n').unwrap_or(&text);
-            text.strip_suffix('\r').unwrap_or(text).to_owned()
+            without_line_break(&text).to_owned()
         }
         // opened before anything is checked
         RawSecret::Age(_) | RawSecret::AgeFile(_) => {

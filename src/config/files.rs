@@ -25,6 +25,12 @@ pub(super) fn read_bounded(path: &Path, limit: u64) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
 }
 
+/// The text without one line break at its end, `\n` or `\r\n`: an editor or `echo` put it there.
+pub(super) fn without_line_break(text: &str) -> &str {
+    let text = text.strip_suffix('\n').unwrap_or(text);
+    text.strip_suffix('\r').unwrap_or(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

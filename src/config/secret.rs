@@ -16,7 +16,7 @@ use toml::Spanned;
 
 use super::environment;
 use super::error::Problem;
-use super::files::{SECRET_LIMIT, read_bounded};
+use super::files::{SECRET_LIMIT, read_bounded, without_line_break};
 use super::forms::Typed;
 use super::raw::{RawConfig, RawSecret, RawSource, Set};
 use super::texts::Texts;
@@ -200,6 +200,7 @@ fn opened(
     }
 }
 
+/// The secret. One line break at its end is not part of it: other tools encrypt files as they are.
 fn decrypt(armoured: &str, keys: &mut Keys) -> Result<String, String> {
     let (path, identities) = keys.get()?;
     let damaged =
@@ -213,7 +214,7 @@ fn decrypt(armoured: &str, keys: &mut Keys) -> Result<String, String> {
         })?;
     let mut text = String::new();
     reader.by_ref().take(SECRET_LIMIT).read_to_string(&mut text).map_err(|_| damaged())?;
-    Ok(text)
+    Ok(without_line_break(&text).to_owned())
 }
 
 /// The identities, read when the first secret asks for them.
@@ -281,6 +282,20 @@ mod tests {
             let cut = &armoured[..armoured.len() / 2];
             let mut keys = Keys { path: Some(own.clone()), identities: None };
             assert!(decrypt(cut, &mut keys).is_err_and(|reason| reason.contains("damaged")));
+        }
+    }
+
+    #[test]
+    fn one_line_break_at_the_end_is_not_part_of_a_secret() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("key");
+        create_identity(&path).expect("made");
+        for (secret, want) in
+            [("hush\n", "hush"), ("hush\r\n", "hush"), ("hu\nsh", "hu\nsh"), ("hush\n\n", "hush\n")]
+        {
+            let armoured = encrypt_secret(secret, &Reader::Identity(path.clone())).expect("encrypted");
+            let mut keys = Keys { path: Some(path.clone()), identities: None };
+            assert_eq!(decrypt(&armoured, &mut keys).as_deref(), Ok(want), "{secret:?}");
         }
     }
 
