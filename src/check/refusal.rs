@@ -42,6 +42,10 @@ pub(super) fn line(check: &'static str, source: &SourceConfig, error: &BucketErr
         None if error.class == Class::Transient => (text, "Run the check again; s3sweep itself tries again."),
         None => (text, UNKNOWN),
     };
+    let next = match (code_of(error), other_owner(source)) {
+        (Some("AccessDenied"), Some(owner)) => format!("{owner} {next}"),
+        _ => next.to_owned(),
+    };
     let check = known.map_or(check, |advice| named(check, advice.stage));
     let statement = known.and_then(|advice| missing(advice, source, error));
     let detail = match known.and_then(|advice| way(advice.stage, source, error)) {
@@ -64,6 +68,16 @@ pub(super) fn line(check: &'static str, source: &SourceConfig, error: &BucketErr
         statement,
         ..Line::new(check, status, Fault::Source, detail).next(next)
     }
+}
+
+/// What to look at before any policy where the source names the bucket's owner: S3 refuses the bucket
+/// of another one with `AccessDenied` too (user guide, "Verifying bucket ownership with bucket owner
+/// condition").
+pub(super) fn other_owner(source: &SourceConfig) -> Option<String> {
+    let owner = source.access.expected_bucket_owner.as_ref()?;
+    Some(format!(
+        "See first that `expected_bucket_owner` ({owner}) is the account that owns the bucket: S3 refuses any other in the same words."
+    ))
 }
 
 /// Where the request went, for those that did not arrive, or arrived where the bucket is not.

@@ -157,7 +157,9 @@ impl Checked<'_> {
                 let line = refusal::line("list", self.source, error);
                 lines.push(match stage(error) {
                     Some(Stage::Credentials) if was_sent(error) => self.signed(line).await,
-                    Some(Stage::Permission) if code_of(error) == Some("AccessDenied") => self.spelt(line),
+                    Some(Stage::Permission) if code_of(error) == Some("AccessDenied") => {
+                        self.spelt(line, error)
+                    }
                     _ => line,
                 });
                 false
@@ -167,13 +169,14 @@ impl Checked<'_> {
 
     /// The same line with a word about the bucket's name: S3 refuses the bucket of somebody else as it
     /// refuses our own. Once a LIST was answered the name is right.
-    fn spelt(&self, line: Line) -> Line {
-        let first = format!(
-            "See first that `bucket` is spelt right: `{}` may be the bucket of somebody else.",
-            self.source.bucket.name()
-        );
-        let next = line.next.as_ref().map_or_else(|| first.clone(), |next| format!("{first} {next}"));
-        line.next(next)
+    fn spelt(&self, line: Line, error: &BucketError) -> Line {
+        let owner = refusal::other_owner(self.source);
+        let see = if owner.is_some() { "See then" } else { "See first" };
+        let bucket = self.source.bucket.name();
+        let spelt =
+            format!("{see} that `bucket` is spelt right: `{bucket}` may be the bucket of somebody else.");
+        let policies = refusal::known(error).map(|advice| advice.next.to_owned());
+        line.next(owner.into_iter().chain([spelt]).chain(policies).collect::<Vec<_>>().join(" "))
     }
 
     /// The same line with the key that was refused, and where it came from.

@@ -355,6 +355,35 @@ fn the_name_of_the_bucket_is_doubted_where_it_may_be_wrong() {
     }
 }
 
+/// S3 tells a wrong one apart from a missing permission in no way.
+#[test]
+fn the_owner_that_is_expected_is_doubted_before_any_policy() {
+    type Refused = fn(&str) -> bool;
+    let owner = "See first that `expected_bucket_owner` (111122223333) is the account that owns the bucket: ";
+    for (case, is_refused) in [
+        ("the first LIST", (|_| true) as Refused),
+        ("a leaf's LIST", |head| head.contains("list-type=2") && !head.contains("max-keys=1&")),
+        ("GET", |head| !head.contains("list-type=2")),
+    ] {
+        for setting in ["expected_bucket_owner = \"111122223333\"", ""] {
+            let server = Answers::start(move |head| match is_refused(head) {
+                true => answer_of("AccessDenied"),
+                false => page(),
+            });
+            let folder = tempfile::tempdir().unwrap();
+            let path = configuration(folder.path(), &at(&server.url(), &format!("{JSONL}\n{setting}")));
+            let output = s3sweep().args(["check", "--output", "json", "-c", &path]).output().unwrap();
+            let line = line_of(&json(&output), "AccessDenied");
+            let next = line["next"].as_str().unwrap();
+            assert_eq!(next.starts_with(owner), !setting.is_empty(), "{case}: {next}");
+            assert_eq!(next.contains("expected_bucket_owner"), !setting.is_empty(), "{case}: {next}");
+            assert_eq!(next.contains("that `bucket` is spelt right"), case == "the first LIST", "{next}");
+            assert!(next.ends_with(advice::advice("AccessDenied").unwrap().next), "{case}: {next}");
+            assert!(next.matches("See first").count() <= 1, "{case}: {next}");
+        }
+    }
+}
+
 #[test]
 fn one_of_a_kind_is_no_plural() {
     let server = Answers::start(|_| page());
