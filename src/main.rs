@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::Parser;
 use s3sweep::allocator;
 use s3sweep::cli::exit::{Exit, exit_of};
+use s3sweep::cli::logging::Repeats;
 use s3sweep::cli::progress::Bars;
 use s3sweep::cli::{self, Cli};
 
@@ -20,25 +21,31 @@ fn main() -> ExitCode {
             return if answer.use_stderr() { Exit::Usage } else { Exit::Success }.into();
         }
     };
-    match start(&cli) {
-        Ok(exit) => exit.into(),
+    let bars = Bars::of(&cli.global);
+    let repeats = match cli::logging::start(&cli.global, &bars) {
+        Ok(repeats) => repeats,
         Err(error) => {
             cli::note(&format!("error: {error:#}"));
+            return exit_of(&error).into();
+        }
+    };
+    match start(&cli, &bars, &repeats) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            cli::logging::tell_end(&cli.global, &error);
             exit_of(&error).into()
         }
     }
 }
 
-fn start(cli: &Cli) -> anyhow::Result<Exit> {
-    let bars = Bars::of(&cli.global);
-    let repeats = cli::logging::start(&cli.global, &bars)?;
+fn start(cli: &Cli, bars: &Bars, repeats: &Repeats) -> anyhow::Result<Exit> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("failed to start the runtime")?;
     let exit = runtime.block_on(async {
         tokio::select! {
-            exit = cli::execute(cli, &bars) => exit,
+            exit = cli::execute(cli, bars) => exit,
             never = repeats.keep_telling() => match never {},
         }
     });

@@ -270,3 +270,43 @@ fn log_lines_go_to_a_file_that_is_kept_small() {
         assert!(err(&output).contains(want), "{option}: {}", err(&output));
     }
 }
+
+#[test]
+fn what_ends_the_process_is_in_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let none = folder.path().join("none.toml").display().to_string();
+    let mistaken = configuration(folder.path(), "lag_type = 1\ntimezon = 2");
+    let log = folder.path().join("log").display().to_string();
+    let last = |lines: &str| -> serde_json::Value {
+        let lines: Vec<_> = lines
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}")))
+            .collect();
+        lines.last().cloned().unwrap_or_else(|| panic!("no line"))
+    };
+    for (path, details) in [(&none, &["none.toml"][..]), (&mistaken, &["lag_type", "timezon", "line "])] {
+        let json = run(&["run", "--log-format", "json", "-c", path]);
+        assert_eq!(json.status.code(), Some(2), "{}", err(&json));
+        let line = last(&err(&json));
+        assert_eq!((&line["level"], &line["exit_code"]), (&"ERROR".into(), &2.into()), "{line}");
+        let message = line["message"].as_str().unwrap().to_owned();
+        assert!(details.iter().all(|detail| message.contains(detail)), "{message}");
+
+        // for people it is plain, whether the log is a file or not
+        let plain = format!("error: {message}\n");
+        assert_eq!(err(&run(&["run", "-c", path])), plain);
+        for format in ["text", "json"] {
+            let output = run(&["run", "--log-format", format, "--log-file", &log, "-c", path]);
+            assert_eq!((output.status.code(), err(&output)), (Some(2), plain.clone()), "{format}");
+            let logged = std::fs::read_to_string(&log).unwrap();
+            std::fs::remove_file(&log).unwrap();
+            match format {
+                "json" => assert_eq!(last(&logged)["message"], message),
+                _ => assert!(logged.contains(" ERROR ") && logged.contains(&message), "{logged}"),
+            }
+        }
+        let mut filtered = s3sweep();
+        filtered.args(["run", "--log-format", "json", "-c", path]).env("RUST_LOG", "off");
+        assert_eq!(err(&filtered.output().unwrap()), plain, "it is never lost");
+    }
+}

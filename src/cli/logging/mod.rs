@@ -6,6 +6,7 @@ mod repeats;
 use std::io::{IsTerminal, stderr};
 use std::time::Duration;
 
+use tracing::{Level, error};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
@@ -13,7 +14,8 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 use super::Global;
-use super::exit::UsageError;
+use super::exit::{UsageError, exit_of};
+use super::output::note;
 use super::progress::{Above, Bars};
 use crate::config::{environment, parse_duration, parse_size};
 use file::{LogFile, Rotation};
@@ -48,6 +50,20 @@ pub fn start(global: &Global, bars: &Bars) -> anyhow::Result<Repeats> {
         LogFormat::Json => lines.json().flatten_event(true).finish().with(repeats.clone()).try_init(),
     };
     Ok(repeats)
+}
+
+/// Tells the error that ends the process, once logging has begun: a line of level ERROR in a log file
+/// or among lines of JSON, plain on stderr where that is for people, or where the filter leaves
+/// errors out.
+pub fn tell_end(global: &Global, error: &anyhow::Error) {
+    let is_json = global.log_format == LogFormat::Json;
+    let is_logged = (is_json || global.log_file.is_some()) && tracing::enabled!(Level::ERROR);
+    if is_logged {
+        error!(exit_code = exit_of(error).code(), "{error:#}");
+    }
+    if !is_logged || global.log_file.is_some() {
+        note(&format!("error: {error:#}"));
+    }
 }
 
 fn writer(global: &Global, bars: &Bars) -> Result<BoxMakeWriter, UsageError> {
