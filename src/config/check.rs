@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::error::Problem;
 use super::http::check_http;
-use super::model::{Compression, Config, Limits, SinkConfig, SinkType, SourceConfig};
+use super::model::{Compression, Config, FreeForm, Limits, SinkConfig, SinkType, SourceConfig};
 use super::overlap::overlapping_sources;
 use super::raw::{RawConfig, RawLimits, RawSink, RawSource, Set};
 use super::source::check_source;
@@ -13,6 +13,7 @@ use super::table::Table;
 use super::texts::Texts;
 use super::tree::source_label;
 use crate::encode::cef::{CefSettings, DOMAIN_KEYS, Outcome};
+use crate::encode::interflow::InterflowSettings;
 use crate::encode::{ENCODINGS, EncodeSettings, Encoding};
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -47,7 +48,10 @@ pub(super) fn check(raw: &RawConfig, texts: &Texts) -> Result<Config, Vec<Proble
         let table = Table::new(source_label(name, number), source.span());
         let checked = check_source(&table, source.get_ref(), texts, &mut warnings);
         let mapped = checked.and_then(|checked| refuse_unmapped(&table, source.get_ref(), checked, &sink));
-        sources.extend(keep(mapped, &mut problems));
+        let mapped = keep(mapped, &mut problems);
+        warnings
+            .extend(mapped.as_ref().zip(sink.as_ref()).and_then(|(source, sink)| unwritten(source, sink)));
+        sources.extend(mapped);
     }
     problems.extend(duplicate_names(raw, texts));
     problems.extend(times.and_then(|(history, _)| forgotten_rechecks(raw, &sources, history)));
@@ -113,6 +117,30 @@ fn refuse_unmapped(
         }
         _ => Ok(source),
     }
+}
+
+/// A warning of settings that only Interflow lines have a place for.
+fn unwritten(source: &SourceConfig, sink: &SinkConfig) -> Option<String> {
+    let interflow = "interflow";
+    let encoder = sink.encoder.word;
+    let default = InterflowSettings::default();
+    let chosen = [
+        ("tenantid", source.tenantid.is_some()),
+        ("tenant_name", source.tenant_name.is_some()),
+        ("cust_id", source.cust_id.is_some()),
+        ("vendor_object", source.vendor_object != default.vendor_object),
+        ("free_form", source.free_form != FreeForm::Object),
+    ];
+    let names: Vec<_> =
+        chosen.iter().filter(|(_, is_chosen)| *is_chosen).map(|(name, _)| format!("`{name}`")).collect();
+    (encoder != interflow && !names.is_empty()).then(|| {
+        format!(
+            "source \"{}\": nothing is written of {}: `sink.encoder` is \"{encoder}\", and only \
+             \"{interflow}\" has a place for it",
+            source.name,
+            names.join(", ")
+        )
+    })
 }
 
 /// A recheck compares with the history, which must still be there.

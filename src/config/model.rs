@@ -282,7 +282,7 @@ pub struct SourceConfig {
     pub tenantid: Option<String>,
     /// Tenant name.
     pub tenant_name: Option<String>,
-    /// Written into every record as `cust_id`.
+    /// Written into every record as `cust_id`, in Interflow.
     pub cust_id: Option<String>,
     /// Keys per LIST page.
     pub list_page_size: u16,

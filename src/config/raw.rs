@@ -266,7 +266,7 @@ pub(super) struct RawSource {
     /// The name of the object that holds the original record, in Interflow.
     #[schemars(extend("default" = "aws", "pattern" = "^[A-Za-z0-9_-]+$"))]
     pub vendor_object: Set<String>,
-    /// Objects whose fields AWS does not define: as they are, or as strings of JSON.
+    /// Objects whose fields AWS does not define, in Interflow: as they are, or as strings of JSON.
     #[schemars(extend("default" = "object", "enum" = ["object", "string"]))]
     pub free_form: Set<String>,
     /// Log type "vpcflow": keeps rows without data (log-status NODATA and SKIPDATA).
@@ -278,11 +278,11 @@ pub(super) struct RawSource {
     /// Log type "jsonl": the field with a record's time, as a dotted path. If not set, a record has the
     /// time at which it is written.
     pub timestamp_field: Set<String>,
-    /// Written into every record as `tenantid`.
+    /// Written into every record as `tenantid`, in Interflow.
     pub tenantid: Set<String>,
-    /// Written into every record as `tenant_name`.
+    /// Written into every record as `tenant_name`, in Interflow.
     pub tenant_name: Set<String>,
-    /// Written into every record as `cust_id`.
+    /// Written into every record as `cust_id`, in Interflow.
     pub cust_id: Set<String>,
     /// Keys asked for with one LIST request.
     #[schemars(extend("default" = 1_000, "minimum" = 1, "maximum" = 1_000))]

@@ -677,17 +677,30 @@ fn several_files_make_one_configuration() {
 
 #[test]
 fn odd_but_usable_settings_give_warnings() {
+    let written = |encoder: &str, extra: &str| {
+        with(extra).replacen("type = \"file\"", &format!("type = \"file\"\nencoder = \"{encoder}\""), 1)
+    };
     let overlap = with(
         "[[source]]\nname = \"twin\"\nlog_type = \"cloudtrail\"\nbucket = \"acme-trail\"\nprefix = \"AWSLogs/*/CloudTrail/us-east-1\"",
     );
     for (case, text, fragments) in [
         ("zone", with("timezone = \"Europe/Berlin\""), &["main", "Europe/Berlin", "UTC"][..]),
         ("overlap", overlap.clone(), &["main", "twin", "overlap", "acme-trail"]),
+        (
+            "raw",
+            written("raw", "tenant_name = \"a\"\ntenantid = \"1\"\ncust_id = \"2\"\nvendor_object = \"v\""),
+            &["main", "`tenantid`, `tenant_name`, `cust_id`, `vendor_object`:", "\"raw\"", "\"interflow\""],
+        ),
+        ("cef", written("cef", "free_form = \"string\""), &["main", "of `free_form`:", "\"cef\""]),
     ] {
         let warnings = good(&text).warnings;
         assert_eq!(warnings.len(), 1, "{case}: {warnings:?}");
         assert_all(case, &warnings[0], fragments);
     }
+    let said = "tenant_name = \"a\"\nfree_form = \"string\"";
+    assert_eq!(good(&written("interflow", said)).warnings, [] as [&str; 0]);
+    let defaults = "vendor_object = \"aws\"\nfree_form = \"object\"";
+    assert_eq!(good(&written("raw", defaults)).warnings, [] as [&str; 0], "as `config show` writes them");
     let apart = overlap.replace("AWSLogs/*/CloudTrail/us-east-1", "AWSLogs/*/CloudTrail/eu-west-1");
     assert_eq!(good(&apart).warnings, [] as [&str; 0]);
     let elsewhere = overlap.replacen("\"acme-trail\"", "\"other\"", 1);
