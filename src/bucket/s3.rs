@@ -177,6 +177,10 @@ impl Bucket for S3Bucket {
         let mut page = self.page(&output).map_err(|(class, lack)| {
             BucketError::list(class, &self.name, request, format!("the listing has {lack}"))
         })?;
+        if page.next.is_some() && page.next == request.token {
+            let message = "the listing does not go on: its token came again".to_owned();
+            return Err(BucketError::list(Class::Unreachable, &self.name, request, message));
+        }
         page.date = date;
         Ok(page)
     }

@@ -4,7 +4,7 @@
 //! early, repeats or goes back is an error: what it saw moves no floor and closes nothing.
 
 use std::cmp::Ordering::{Equal, Less};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -44,6 +44,8 @@ pub struct Listed {
     pub seen: BTreeMap<PrefixTime, Seen>,
     /// Where a part of the backlog ended: the first prefix that is still to be listed.
     pub next: Option<PrefixTime>,
+    /// Open prefixes whose keys were left out, since they wait for failed objects.
+    pub jumped: BTreeSet<PrefixTime>,
     /// Changes of the ledger that listing alone brings.
     pub changes: Vec<Change>,
     /// Failed keys that it lacks.
@@ -60,6 +62,7 @@ impl Listed {
             now,
             seen: BTreeMap::new(),
             next: None,
+            jumped: BTreeSet::new(),
             changes: Vec::new(),
             gone: Vec::new(),
             forget: Vec::new(),
@@ -133,6 +136,17 @@ enum Flow {
     End,
 }
 
+/// Where a listing goes on after a page.
+#[derive(Debug, PartialEq, Eq)]
+enum Jump {
+    /// At the next page.
+    None,
+    /// After this key: what lies before it is not to be listed.
+    To(String),
+    /// Nowhere: nothing that follows is to be listed.
+    End,
+}
+
 impl Sweeper {
     /// Runs one listing, handing new objects to `pass`.
     pub(super) async fn list(
@@ -178,11 +192,12 @@ impl Sweeper {
             }
             let Some(token) = page.next.take() else { break };
             match walk.jump() {
-                Some(start_after) => {
+                Jump::To(start_after) => {
                     request.token = None;
                     request.start_after = Some(start_after);
                 }
-                None => request.token = Some(token),
+                Jump::None => request.token = Some(token),
+                Jump::End => break,
             }
             page = self.page(&request).await?;
         }
@@ -463,7 +478,9 @@ impl Walk<'_> {
     /// A failed key that the listing does not have: the object is gone.
     fn note_gone(&mut self, key: String, failed: FailedObject) {
         let Some(time) = self.view.leaf.prefix_of_key(&key) else { return };
-        let is_listed = self.listed.listing.covered.contains(time) && self.view.is_open(time);
+        let is_listed = self.listed.listing.covered.contains(time)
+            && self.view.is_open(time)
+            && !self.listed.jumped.contains(&time);
         if is_listed && self.listed.gone.len() < MAX_CHANGES {
             self.listed.seen.entry(time).or_default().has_entries = true;
             self.listed.gone.push((key, failed));
@@ -523,30 +540,33 @@ impl Walk<'_> {
             && !self.listed.seen.contains_key(&time)
     }
 
-    /// After a page without any key of an open prefix: where the next open prefix begins.
-    fn jump(&self) -> Option<String> {
-        let Covered::Range(first, last) = self.listed.listing.covered else { return None };
-        let key = self.last_key.as_deref().filter(|_| !self.useful)?;
+    /// After a page without any key of a prefix that is to be listed: where the next such one begins.
+    fn jump(&mut self) -> Jump {
+        let Covered::Range(first, last) = self.listed.listing.covered else { return Jump::None };
+        let Some(key) = self.last_key.as_deref().filter(|_| !self.useful) else { return Jump::None };
         let leaf = &self.view.leaf;
         // The first prefix whose literal lies behind the key: literals rise with time.
         let (mut low, mut high) = (first.as_minutes(), last.as_minutes().saturating_add(1));
         while low < high {
             let middle = low + (high - low) / 2;
-            let time = PrefixTime::from_minutes(middle)?;
+            let Some(time) = PrefixTime::from_minutes(middle) else { return Jump::None };
             if leaf.prefix(time).literal.as_str() > key { high = middle } else { low = middle + 1 }
         }
-        let behind = PrefixTime::from_minutes(low)?;
+        let Some(behind) = PrefixTime::from_minutes(low) else { return Jump::None };
         // The key may lie within an open prefix that holds keys of another kind first.
         let before = leaf.previous(behind.min(leaf.next(last)));
         if self.view.is_open(before) && key.starts_with(&leaf.prefix(before).literal) {
-            return None;
-        }
-        if behind > last {
-            return None;
+            return Jump::None;
         }
         let next = self.view.next_listed(behind);
-        let bound = just_before(&leaf.prefix(next).literal)?;
-        (next <= last && bound.as_str() > key).then_some(bound)
+        let jump = match just_before(&leaf.prefix(next).literal) {
+            _ if behind > last || next > last => Jump::End,
+            Some(bound) if bound.as_str() > key => Jump::To(bound),
+            _ => return Jump::None,
+        };
+        let waiting = self.view.waiting.range(behind..).take_while(|time| **time < next && **time <= last);
+        self.listed.jumped.extend(waiting);
+        jump
     }
 }
 

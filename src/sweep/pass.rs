@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tracing::error;
 
 use super::list::Listed;
-use super::plan::LeafView;
+use super::plan::{LeafView, RECENT};
 use super::settle::{Outstanding, SettleRule, Settled, settle};
 use super::{Found, Mode, SweepError, Sweeper};
 use crate::bucket::ObjectRef;
@@ -256,8 +256,12 @@ impl Sweeper {
             if pass.counts {
                 self.count_prefixes(&view, &listings);
             }
-            let rule =
-                SettleRule { closing: self.closing_rule(&view.leaf), floor_epoch: self.record.floor_epoch };
+            let longest = self.config.recheck.iter().max().copied().unwrap_or_default();
+            let rule = SettleRule {
+                closing: self.closing_rule(&view.leaf),
+                floor_epoch: self.record.floor_epoch,
+                empty_for: longest.max(RECENT),
+            };
             let Some(at) = listings.iter().map(|listed| listed.now).min() else { continue };
             let settled = settle(&view, &listings, &outstanding, &rule);
             for listed in &mut listings {

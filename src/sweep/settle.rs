@@ -5,9 +5,10 @@
 //! has failed or is in flight. Neither ever moves back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::list::{Listed, Seen};
-use super::plan::{ClosingRule, Covered, LeafView, RECENT, back};
+use super::plan::{ClosingRule, Covered, LeafView, back};
 use crate::pattern::PrefixTime;
 use crate::state::{Forgotten, LeafRecord, Marker};
 
@@ -20,7 +21,7 @@ pub struct Settled {
     pub markers: Vec<(PrefixTime, Option<Marker>)>,
     /// Prefixes that close and have ledger entries.
     pub closing: Vec<PrefixTime>,
-    /// Prefixes that close without any: not those that were over long ago.
+    /// Prefixes that close without any, and that may still get some.
     pub empty: Vec<PrefixTime>,
 }
 
@@ -31,6 +32,8 @@ pub struct SettleRule {
     pub closing: ClosingRule,
     /// Epoch of new floors.
     pub floor_epoch: u32,
+    /// Prefixes that close without objects, and ended longer ago than this, are not rechecked.
+    pub empty_for: Duration,
 }
 
 /// Prefixes that must not close.
@@ -61,7 +64,8 @@ pub fn settle(view: &LeafView, listings: &[Listed], outstanding: &Outstanding, r
     for listed in listings {
         let seen = listed.seen.iter().filter(|(time, seen)| seen.newest.is_some() && view.is_open(**time));
         for (time, seen) in seen {
-            raise(markers.entry(*time).or_default(), seen, listed, *time, rule);
+            let is_whole = !outstanding.unsettled.contains(time);
+            raise(markers.entry(*time).or_default(), seen, listed, (*time, is_whole), rule);
         }
     }
     let closed = close(view, listings, outstanding, &mut markers, rule);
@@ -70,8 +74,15 @@ pub fn settle(view: &LeafView, listings: &[Listed], outstanding: &Outstanding, r
     Settled { empty, ..finish(view, markers, closed, through) }
 }
 
-/// Brings one marker up to what was seen; nothing goes down.
-fn raise(marker: &mut Marker, seen: &Seen, listed: &Listed, time: PrefixTime, rule: &SettleRule) {
+/// Brings the marker of a prefix up to what was seen; nothing goes down. `is_whole`: all that was listed
+/// is settled or kept by name.
+fn raise(
+    marker: &mut Marker,
+    seen: &Seen,
+    listed: &Listed,
+    (time, is_whole): (PrefixTime, bool),
+    rule: &SettleRule,
+) {
     let below = if listed.listing.from_floor == Some(time) { marker.below_floor } else { 0 };
     if seen.floor > marker.floor {
         marker.floor.clone_from(&seen.floor);
@@ -84,7 +95,7 @@ fn raise(marker: &mut Marker, seen: &Seen, listed: &Listed, time: PrefixTime, ru
         marker.newest = Some(key.clone());
         marker.newest_at = marker.newest_at.max(Some(*at));
     }
-    if time == PrefixTime::OPEN_ENDED && listed.listing.from_floor.is_none() {
+    if time == PrefixTime::OPEN_ENDED && listed.listing.from_floor.is_none() && is_whole {
         marker.listed_in_full = marker.listed_in_full.max(Some(listed.now));
     }
     if let Some(Forgotten { through, before }) = &seen.forgotten {
@@ -105,7 +116,10 @@ fn close(
     let mut closed = BTreeMap::new();
     for listed in listings {
         let named = match &listed.listing.covered {
-            Covered::Range(..) => listed.seen.keys().copied().collect(),
+            Covered::Range(first, last) => {
+                let seen = listed.seen.keys().copied();
+                seen.chain(held_back(view, *first, *last, outstanding)).collect()
+            }
             Covered::Set(times) => times.clone(),
         };
         for time in named {
@@ -127,10 +141,28 @@ fn close(
     closed
 }
 
+/// Open prefixes of a listed range that nothing passes, since one before them must not close: those without
+/// keys would be listed for as long as that takes. Few in one pass, as each gets a marker.
+fn held_back(
+    view: &LeafView,
+    first: PrefixTime,
+    last: PrefixTime,
+    outstanding: &Outstanding,
+) -> impl Iterator<Item = PrefixTime> {
+    const MOST: usize = 100;
+    let blocking = outstanding.first_from(view.record.closed_through).filter(|time| *time <= last);
+    let from = blocking.map(|time| time.max(first));
+    from.into_iter()
+        .flat_map(move |from| view.leaf.times(from, last))
+        .filter(|time| view.is_open(*time) && !outstanding.contains(*time))
+        .take(MOST)
+}
+
 /// Whether a listing showed all of a prefix after its time was over.
 fn is_complete(view: &LeafView, listed: &Listed, time: PrefixTime, rule: &SettleRule) -> bool {
     listed.listing.covered.contains(time)
         && listed.next.is_none_or(|next| time < next)
+        && !listed.jumped.contains(&time)
         && listed.listing.from_floor != Some(time)
         && rule.closing.is_due(view.leaf.prefix(time).until, listed.now)
 }
@@ -181,12 +213,13 @@ fn end_of_run(
     }
     let mut end = rule.closing.first_not_due(&view.leaf, listed.now).min(view.leaf.next(last));
     end = listed.next.map_or(end, |next| end.min(next));
-    end = outstanding.first_from(from).map_or(end, |blocking| end.min(blocking));
+    let jumped = listed.jumped.range(from..).next().copied();
+    end = outstanding.first_from(from).into_iter().chain(jumped).fold(end, PrefixTime::min);
     (end > from).then_some(end)
 }
 
-/// Prefixes that closed without entries and lately: older ones, of a first sweep that reaches far
-/// back, are not worth a record each.
+/// Prefixes that closed without entries and are worth a recheck: a sweep that comes after a long rest may
+/// close many, whose objects are as late as itself.
 fn empty(
     view: &LeafView,
     listings: &[Listed],
@@ -194,13 +227,17 @@ fn empty(
     through: PrefixTime,
     rule: &SettleRule,
 ) -> Vec<PrefixTime> {
+    /// Of short prefixes there would be too many: the last ones.
+    const MOST: usize = 3_000;
     let Some(now) = listings.iter().map(|listed| listed.now).min() else { return Vec::new() };
-    let recent = rule.closing.first_not_due(&view.leaf, back(now, RECENT));
-    let from = view.record.closed_through.max(recent);
+    let oldest = rule.closing.first_not_due(&view.leaf, back(now, rule.empty_for));
+    let from = view.record.closed_through.max(oldest);
     let passed = view.leaf.times(from, through).filter(|time| *time < through);
     let passed = passed.filter(|time| view.is_open(*time) && closed.get(time) != Some(&true));
     let above = closed.range(from.max(through)..).filter(|(_, has_entries)| !**has_entries);
-    passed.chain(above.map(|(time, _)| *time)).collect()
+    let mut empty: Vec<_> = passed.chain(above.map(|(time, _)| *time)).collect();
+    empty.drain(..empty.len().saturating_sub(MOST));
+    empty
 }
 
 fn finish(

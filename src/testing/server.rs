@@ -113,6 +113,8 @@ pub enum ServerFault {
     Unsorted,
     /// A page is truncated, and has no token.
     NoToken,
+    /// A page other than the first is truncated, and has the token again that it was asked for by.
+    SameToken,
 }
 
 impl ServerFault {
@@ -507,6 +509,10 @@ fn spoilt(mut page: ListObjectsV2Output, fault: &ServerFault) -> ListObjectsV2Ou
         ServerFault::NoToken => {
             page.is_truncated = Some(true);
             page.next_continuation_token = None;
+        }
+        ServerFault::SameToken if page.continuation_token.is_some() => {
+            page.is_truncated = Some(true);
+            page.next_continuation_token = page.continuation_token.clone();
         }
         _ => {}
     }

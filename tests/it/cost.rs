@@ -135,19 +135,43 @@ async fn closing_costs_no_call_of_its_own() {
 /// A week of keys between two open prefixes is jumped over, not paged through.
 #[tokio::test(start_paused = true)]
 async fn closed_prefixes_between_open_ones_are_jumped_over() {
-    let world = world(10, 0);
+    // with and without a day that has no keys behind the one that waits
+    for begin in ["2026-06-02T00:00:00Z", "2026-06-03T00:00:00Z"] {
+        let world = world(10, 0);
+        let stuck = trail_key(0, at("2026-06-01T05:00:00Z"), 77);
+        world.put(&stuck, at("2026-06-01T05:00:00Z"));
+        world.bucket.set_archived(&stuck, true);
+        for number in 0..4_000 {
+            let minute = at(begin) + TimeDelta::minutes(number);
+            world.put(&trail_key(0, minute, number as u64), minute);
+        }
+        let first = sweep(&world, "2026-06-06T12:00:00Z").await;
+        assert_eq!((first.objects.failed, first.objects.collected), (1, 4_020), "{begin}: {first:?}");
+        sweep(&world, "2026-06-06T14:00:00Z").await;
+        let idle = sweep(&world, "2026-06-06T14:05:00Z").await;
+        assert_eq!(idle.requests.get, 0, "{begin}: an archived object is looked at once a day");
+        assert!(idle.requests.list <= 3, "{begin}: {} LIST for two leaves", idle.requests.list);
+        assert_eq!(idle.objects.failed, 0, "{begin}: its prefix was listed in full: it waits by name");
+    }
+}
+
+/// Behind the last prefix that is open nothing is paged through.
+#[tokio::test(start_paused = true)]
+async fn a_day_that_is_listed_again_costs_its_own_pages() {
+    let settings = format!("{SETTINGS}\nlist_page_size = 100\nrecheck = [\"1D\", \"10D\"]");
+    let world = World::new("2026-06-06T12:00:00Z", &settings);
     let stuck = trail_key(0, at("2026-06-01T05:00:00Z"), 77);
     world.put(&stuck, at("2026-06-01T05:00:00Z"));
     world.bucket.set_archived(&stuck, true);
-    for number in 0..5_000 {
+    for number in 0..4_000 {
         let minute = at("2026-06-02T00:00:00Z") + TimeDelta::minutes(number);
         world.put(&trail_key(0, minute, number as u64), minute);
     }
-    let first = sweep(&world, "2026-06-06T12:00:00Z").await;
-    assert_eq!((first.objects.failed, first.objects.collected), (1, 5_020), "{first:?}");
-    sweep(&world, "2026-06-06T14:00:00Z").await;
-    let idle = sweep(&world, "2026-06-06T14:05:00Z").await;
-    assert_eq!(idle.requests.get, 0, "an archived object is looked at once a day");
-    assert!(idle.requests.list <= 3, "{} LIST for two leaves", idle.requests.list);
-    assert_eq!(idle.objects.failed, 0, "its prefix was listed in full: it waits by name");
+    for day in 6..12 {
+        sweep(&world, &format!("2026-06-{day:02}T14:00:00Z")).await;
+    }
+    // as old as the last recheck: its day is looked at once more
+    let again = sweep(&world, "2026-06-12T14:00:00Z").await;
+    assert_eq!(again.objects.collected, 0);
+    assert!((3..=8).contains(&again.requests.list), "{} LIST, 40 pages are closed", again.requests.list);
 }

@@ -470,6 +470,15 @@ async fn listings_that_lie() {
             vec![told(3, LISTS + 3, 2, &[]), told(0, LISTS, 3, &[]), idle()],
         ),
         case(
+            "the second page of two comes again and again",
+            |server| {
+                server.fail(below_east(), 1, ServerFault::Nothing);
+                server.fail(below_east(), 1, ServerFault::SameToken);
+            },
+            vec![told(3, LISTS + 1, 2 + 2, &[]), told(0, LISTS + 1, 1, &[]), idle()],
+        )
+        .with("", "list_page_size = 2"),
+        case(
             "the second page of two fails through a sweep",
             |server| {
                 server.fail(below_east(), 1, ServerFault::Nothing);

@@ -89,6 +89,41 @@ async fn an_object_is_looked_for_before_it_is_quarantined() {
     }
 }
 
+/// The listing of an hour before it jumps over the one that waits.
+#[tokio::test(start_paused = true)]
+async fn what_a_listing_jumps_over_is_not_gone() {
+    let settings = format!(
+        "prefix = \"logs/{{YYYY}}/{{mm}}/{{dd}}/{{HH}}\"\n{SETTINGS}\nlist_page_size = 3\nrecheck = []\n\
+         max_attempts = 50"
+    );
+    let world = World::new("2026-06-01T13:30:00Z", &settings);
+    let put = |key: &str| world.put(&format!("logs/2026/06/01/{key}"), at("2026-06-01T13:00:00Z"));
+    (0..12).for_each(|number| put(&format!("02/k{number:02}")));
+    ["01/x", "03/x", "04/k", "12/k"].into_iter().for_each(put);
+    let (early, late) = ("logs/2026/06/01/01/x", "logs/2026/06/01/03/x");
+    for key in [early, late] {
+        world.faulty.on_get(When::key(key), Fault::Fail(Class::Object));
+    }
+    sweep(&world, "2026-06-01T13:30:00Z").await;
+    assert_eq!(figures(&sweep(&world, "2026-06-01T18:00:00Z").await).0, 2, "two hours wait");
+
+    world.faulty.heal();
+    world.faulty.on_get(When::key(late), Fault::Fail(Class::Object));
+    for hour in 19..24 {
+        let report = sweep(&world, &format!("2026-06-01T{hour}:00:00Z")).await;
+        assert_eq!(figures(&report).1, 0, "{hour} h: {report:?}");
+    }
+    assert_eq!((stored(&world, early).1, stored(&world, late)), (false, (None, true)));
+
+    world.faulty.heal();
+    for hour in 0..9 {
+        sweep(&world, &format!("2026-06-02T{hour:02}:00:00Z")).await;
+    }
+    assert_eq!(world.sink.event_ids().len(), 16);
+    let source = world.record().key();
+    assert!(world.state.entries(source, None, 9).unwrap().is_empty(), "all are closed, and in the history");
+}
+
 /// A recheck finds an object that is refused, and then deleted.
 #[tokio::test(start_paused = true)]
 async fn a_find_of_a_recheck_that_is_gone_ends_the_recheck() {

@@ -72,6 +72,19 @@ async fn a_day_without_any_object_is_rechecked_too() {
     assert_eq!((report.objects.collected, report.objects.late), (1, 1));
 }
 
+/// Bucket and s3sweep may have rested together: what was missed comes later.
+#[tokio::test(start_paused = true)]
+async fn days_without_any_object_that_close_after_a_rest_are_rechecked() {
+    let world = closed(SETTINGS).await;
+    sweep(&world, "2026-06-02T20:00:00Z").await;
+    sweep(&world, "2026-06-12T12:00:00Z").await;
+    for day in ["02", "05", "10"] {
+        put(&world, &format!("2026-06-{day}T10:00:00Z"), 1, "2026-06-12T18:00:00Z");
+    }
+    let report = sweep(&world, "2026-06-13T13:00:00Z").await;
+    assert_eq!((report.objects.collected, report.objects.late), (3, 3));
+}
+
 #[tokio::test(start_paused = true)]
 async fn nothing_is_rechecked_where_nobody_wants_it() {
     let world = closed(&format!("{SETTINGS}\nrecheck = []")).await;
@@ -132,6 +145,13 @@ async fn an_open_ended_prefix_is_compared_in_full_from_time_to_time() {
     world.put("logs/app-01.json.gz", late);
     let skipped = sweep(&world, "2026-06-03T18:00:00Z").await;
     assert_eq!(skipped.objects.skipped.get("before_start"), Some(&1), "{skipped:?}");
+    // a comparison whose finds were not settled is made again
+    world.put("logs/app-04.json.gz", at("2026-06-04T09:00:00Z"));
+    world.faulty.on_get(When::Always, Fault::Fail(Class::Unreachable));
+    world.clock.set(at("2026-06-04T19:00:00Z"));
+    assert_eq!(world.sweep().await.report.objects.collected, 0);
+    world.faulty.heal();
+    assert_eq!(sweep(&world, "2026-06-04T20:00:00Z").await.objects.collected, 1);
 }
 
 /// Rechecks that cannot be done stand before all others.

@@ -13,6 +13,7 @@ use super::*;
 const RULE: SettleRule = SettleRule {
     closing: ClosingRule { lateness: Duration::from_secs(3600), spread: Duration::ZERO },
     floor_epoch: 2,
+    empty_for: Duration::from_secs(2 * 86_400),
 };
 const DAYS: &str = "a/{YYYY}/{mm}/{dd}";
 
@@ -53,6 +54,54 @@ fn prefixes_that_close_without_entries_are_told_when_they_ended_lately() {
     let empty: Vec<_> = settled.empty.iter().map(|time| time.to_string().replace("T00:00", "")).collect();
     assert_eq!(empty, ["2024-03-09"], "8 has entries, 7 and before ended long ago");
     assert_eq!(closing(&settled), ["2024-03-08"]);
+}
+
+#[test]
+fn short_prefixes_without_entries_are_told_up_to_a_number() {
+    let view = view(leaf("a/{YYYY}/{mm}/{dd}/{HH}/{MM}", chrono_tz::UTC, "a/"), "2024-02-20");
+    let pass = listed(&view, ("2024-02-20", "2024-03-10T12:00:00Z"), "2024-03-10T12:00:00Z");
+    let rule = SettleRule { empty_for: Duration::from_secs(30 * 86_400), ..RULE };
+    let settled = settle(&view, &[pass], &Outstanding::default(), &rule);
+    assert_eq!(settled.empty.len(), 3_000);
+    assert_eq!(settled.empty.last(), Some(&at(&view.leaf, "2024-03-10T10:59:00Z")));
+}
+
+#[test]
+fn prefixes_that_were_jumped_over_neither_close_nor_count_as_listed() {
+    let mut view = days("2024-03-06");
+    let times = ["2024-03-07", "2024-03-08"].map(|day| at(&view.leaf, day));
+    for time in times {
+        view.markers.insert(time, Marker { drained: true, ..Marker::default() });
+    }
+    view.waiting = BTreeSet::from(times);
+    let mut pass = listed(&view, ("2024-03-06", "2024-03-09"), "2024-03-10T12:00:00Z");
+    pass.jumped = BTreeSet::from(times);
+    // as the ledger tells
+    for time in times {
+        pass.seen.insert(time, Seen { has_entries: true, ..Seen::default() });
+    }
+    // what failed in the first was settled beside the listing
+    let settled = settle_days(&view, &[pass], &["2024-03-08"]);
+    assert_eq!(through(&view, &settled), "2024-03-07");
+    assert_eq!(closing(&settled), [""; 0]);
+    let changed: Vec<_> = settled.markers.iter().map(|(time, _)| time.to_string()).collect();
+    assert_eq!(changed, ["2024-03-09T00:00"], "without keys, and closed above what waits");
+}
+
+#[test]
+fn an_open_ended_prefix_with_something_unsettled_was_not_compared_in_full() {
+    let view = view(leaf("a", chrono_tz::UTC, "a"), "2024-03-07");
+    let time = PrefixTime::OPEN_ENDED;
+    let covered = Covered::Set(BTreeSet::from([time]));
+    let listing = Listing { prefix: "a/".into(), start_after: None, covered, from_floor: None };
+    let mut pass = Listed::new(listing, utc("2024-03-10T12:00:00Z"));
+    pass.seen.insert(time, seen(None, "a/k"));
+    for (unsettled, in_full) in [(BTreeSet::new(), true), (BTreeSet::from([time]), false)] {
+        let outstanding = Outstanding { unsettled, ..Outstanding::default() };
+        let settled = settle(&view, std::slice::from_ref(&pass), &outstanding, &RULE);
+        let marker = settled.markers[0].1.as_ref().unwrap();
+        assert_eq!(marker.listed_in_full.is_some(), in_full);
+    }
 }
 
 #[test]
@@ -220,7 +269,7 @@ fn prefixes_close_when_due_listed_from_their_start_and_settled() {
             unsettled: &["2024-03-07"],
             through: "2024-03-07",
             closing: &["2024-03-09"],
-            closed_above: &["2024-03-09"],
+            closed_above: &["2024-03-08", "2024-03-09"],
             drained: &["2024-03-07"],
             ..base
         },
