@@ -195,10 +195,12 @@ impl Collector {
         object: &ObjectRef,
         resume: Option<Progress>,
     ) -> Result<Collected, CommitError> {
+        let progress = self.progress(object, resume);
         let mut run = Run {
             collector: self,
             object,
-            progress: self.progress(object, resume),
+            earlier: progress.offset,
+            progress,
             work: Work::default(),
             budget: GetBudget::new(self.settings.get_attempts),
             deadline: Instant::now() + self.settings.object_timeout,
@@ -241,11 +243,14 @@ impl Collector {
 struct Run<'a> {
     collector: &'a Collector,
     object: &'a ObjectRef,
+    /// Inflated bytes that earlier runs delivered.
+    earlier: u64,
     /// After the last record that was passed; what is still in `records` included.
     progress: Progress,
     work: Work,
     budget: GetBudget,
-    /// Moves by what was waited for others than the bucket.
+    /// Moves by what was waited for others than the bucket, and while bytes come that earlier runs
+    /// delivered: else a large object would have no time left for new ones.
     deadline: Instant,
     /// GETs that met damage.
     damaged: u32,
@@ -379,6 +384,9 @@ impl Run<'_> {
         let resume = self.progress.clone();
         loop {
             let eof = self.fill(&mut window, inflated).await?;
+            if at.offset < self.earlier {
+                self.deadline = Instant::now() + settings.object_timeout;
+            }
             self.origin.write_at(self.collector.clock.now().timestamp_millis());
             failpoint::hit("mid-body");
             loop {

@@ -479,6 +479,25 @@ async fn an_object_has_its_time_and_goes_on_in_the_next_sweep() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_object_that_takes_longer_than_its_time_gets_further_in_each_sweep() {
+    let elements = records(6000, 100);
+    let (text, _) = object(&elements);
+    let mut rig = Rig::new(text);
+    rig.collector.settings.stall_timeout = Duration::from_secs(3600);
+    rig.collector.settings.object_timeout = Duration::from_secs(30);
+    rig.collector.settings.get_attempts = 100;
+    rig.collector.settings.backoff.longest = Duration::from_millis(1);
+    rig.faulty.on_get(When::Always, Fault::StallBody(100_000, Duration::from_secs(20)));
+    let mut collected = rig.collect(None).await;
+    while collected.progress.delivered < elements.len() as u64 {
+        let before = collected.progress.delivered;
+        collected = rig.collect(Some(collected.progress)).await;
+        assert!(collected.progress.delivered > before, "{before} records, and no more");
+    }
+    assert!(rig.delivered().await == lines(&elements));
+}
+
+#[tokio::test(start_paused = true)]
 async fn waiting_for_a_free_get_does_not_count() {
     let elements = records(3, 5);
     let mut rig = Rig::new(object(&elements).0);

@@ -143,7 +143,8 @@ pub(super) struct RawLimits {
     /// After this long without a byte, a body is fetched on with another GET.
     #[schemars(with = "Option<DurationText>", extend("default" = "30S", "x-minimum" = "1S"))]
     pub stall_timeout: Set<String>,
-    /// The longest time for one object in one sweep; the next sweep goes on from there.
+    /// The longest time for one object in one sweep; the next sweep goes on from there. It begins with the
+    /// first new record; Parquet is fetched whole first, which has to fit in.
     #[schemars(with = "Option<DurationText>", extend("default" = "1H", "x-minimum" = "1S"))]
     pub object_timeout: Set<String>,
     /// The most GETs for one object in one sweep.
