@@ -95,6 +95,7 @@ impl Control<'_> {
                 Ok(Response::Pairs { pairs: pairs.collect() })
             }
             Request::Hold { sources } => {
+                holding.release_others(&sources);
                 for name in sources {
                     holding.hold(&*self.source(&name)?).await;
                 }

@@ -97,6 +97,11 @@ impl Holding {
         }
     }
 
+    /// Gives the turns of all but these sources back.
+    pub(super) fn release_others(&mut self, sources: &[String]) {
+        self.0.retain(|(held, _)| sources.contains(held));
+    }
+
     /// Gives the turn of a source back.
     pub(super) fn release(&mut self, source: &Source) {
         self.0.retain(|(held, _)| *held != source.config.name);

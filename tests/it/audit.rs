@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::TimeDelta;
 use s3sweep::state::history;
-use s3sweep::state::{Batch, Change};
+use s3sweep::state::{Batch, Change, LeafRecord};
 use s3sweep::sweep::audit::{Audited, Estimate, Told};
 use s3sweep::sweep::mend::Action;
 
@@ -74,6 +74,31 @@ async fn every_listed_object_has_its_standing() {
     let Some(Told::Estimate(estimate)) = told.first() else { panic!("the estimate comes first") };
     let Estimate { leaves, prefixes, lists, .. } = estimate;
     assert_eq!((*leaves, *prefixes, *lists, audited.requests.list), (1, 2, 1, 1));
+}
+
+/// Markers that are set back let days be collected that lie before `start`.
+#[tokio::test(start_paused = true)]
+async fn days_before_the_start_that_were_collected_all_the_same_are_compared_too() {
+    let (world, _) = two_days().await;
+    let source = world.record().key();
+    let [early, lost, never] =
+        ["2026-05-20T10:00:00Z", "2026-05-20T11:00:00Z", "2026-05-21T10:00:00Z"].map(|at| put(&world, at, 5));
+    let leaf = &world.state.leaves(source, None, 9).unwrap()[0];
+    let day = |text| world.config.sources[0].pattern.leaf(&leaf.0).unwrap().time_of(at(text));
+    let back = LeafRecord { closed_through: day("2026-05-20T00:00:00Z"), ..leaf.1.clone() };
+    world.bucket.delete(&never);
+    world.state.apply(&Batch(vec![Change::PutLeaf(source, leaf.0.clone(), back)])).unwrap();
+    sweep(&world, "2026-06-02T04:00:00Z").await;
+    put(&world, "2026-05-21T10:00:00Z", 5);
+    world.forget_in_history(&lost);
+    let (audited, told) = world.audit("2026-05-01T00:00:00Z", "2026-06-01T00:00:00Z").await;
+    let standings = standings(&told);
+    assert_eq!((&*standings[&early], &*standings[&lost]), ("delivered", "missing"));
+    assert_eq!(standings[&never], "skipped.before_start", "it closed without any object");
+    assert_eq!(audited.counts.missing, 1);
+    let repaired = world.repair(audited.incomplete).await;
+    repaired.ended.unwrap();
+    assert_eq!(repaired.report.objects.collected, 1);
 }
 
 #[tokio::test(start_paused = true)]

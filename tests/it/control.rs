@@ -544,9 +544,10 @@ async fn who_holds_a_source_keeps_its_sweeps_waiting() {
     let request =
         Request::Marker { source: "main".into(), leaves: vec![], change: reset("2026-06-04T00:00:00Z", "") };
     assert!(matches!(control.answer(request, &mut holding).await, Response::Done { .. }));
-    drop(holding);
+    // whoever goes on to other sources lets it go
+    control.answer(Request::Hold { sources: vec![] }, &mut holding).await;
     assert_eq!(sweep.as_mut().await.report.objects.collected, 4);
-    drop(sweep);
+    drop((sweep, holding));
     instance.close().await.unwrap();
 }
 

@@ -56,7 +56,7 @@ pub enum Request {
         /// How many at most.
         limit: usize,
     },
-    /// Keeps sources from being swept until the connection ends.
+    /// Keeps these sources, and none that were held before, from being swept until the connection ends.
     Hold {
         /// Their names.
         sources: Vec<String>,

@@ -132,14 +132,16 @@ impl Sweeper {
         object: &ObjectRef,
         time: PrefixTime,
     ) -> Result<(Standing, Option<LedgerEntry>), SweepError> {
-        let leaf = &walk.view.leaf;
-        if time < leaf.time_of(self.record.start) {
-            return Ok((Standing::Skipped(Skip::BeforeStart), None));
-        }
         let is_open = walk.view.is_open(time);
         let mut entry = walk.ledger.find(self, &object.key)?;
         if entry.is_none() && !is_open {
             entry = self.in_history(walk, time, &object.key)?;
+            // markers that were set back may have let it be collected all the same
+            let leaf = &walk.view.leaf;
+            let is_before = entry.is_none() && time < leaf.time_of(self.record.start);
+            if is_before && walk.audit.index.frames(leaf.head(), time).closed_at.is_none() {
+                return Ok((Standing::Skipped(Skip::BeforeStart), None));
+            }
         }
         match self.judge(walk.view, object, entry.clone())? {
             Verdict::Skip(reason) => Ok((Standing::Skipped(reason), entry)),
