@@ -248,8 +248,8 @@ impl Name {
             *place = *byte;
         }
         if length > member.len() {
-            // never guessed: a record of such bytes is no UTF-8 and refused
-            return Name { text, member: u8x32::splat(0xFF), bits: u32::MAX, length: 0 };
+            // never guessed: a record of such bytes is no UTF-8 and refused, what follows them or not
+            return Name { text, member: u8x32::splat(0xFF), bits: u32::MAX, length: member.len() };
         }
         Name { text, member: u8x32::new(member), bits: u32::MAX >> (member.len() - length), length }
     }

@@ -240,3 +240,25 @@ fn depth_is_bounded() {
         assert_eq!(fresh(&PATHS).read(raw.as_bytes()).is_err(), deep, "{name}");
     }
 }
+
+#[test]
+fn bytes_where_a_long_name_came_before_are_refused() {
+    static PATHS: LazyLock<Paths> = LazyLock::new(|| Paths::new(&["requestBodySizeInspectedByWAF", "a"]));
+    let mut reader = fresh(&PATHS);
+    for first in ["{", "{\"a\":\"x\""] {
+        let member = if first == "{" { "" } else { "," };
+        let sound = format!("{first}{member}\"requestBodySizeInspectedByWAF\":1}}");
+        for end in [&b"\""[..], b"1", b"\xff\""] {
+            reader.read(sound.as_bytes()).unwrap();
+            let mut raw = [first.as_bytes(), &[0xFF; 31], end].concat();
+            raw.resize(first.len() + 100, b' ');
+            for length in [first.len() + 63, raw.len()] {
+                reader.read(&raw[..length]).expect_err(first);
+            }
+            raw.extend_from_slice(b"}");
+            reader.read(&raw).expect_err(first);
+        }
+    }
+    reader.read(br#"{"requestBodySizeInspectedByWAF":1}"#).unwrap();
+    assert_eq!(reader.record(br#"{"requestBodySizeInspectedByWAF":1}"#).get(Field(0)), Some(&b"1"[..]));
+}
