@@ -61,11 +61,14 @@ impl Columns {
     /// when two names are the same in camel case, or when there are too many.
     pub fn new<'a>(names: impl Iterator<Item = &'a str>, known: &[&str]) -> Result<Self, ColumnsError> {
         let mut columns = Columns { list: Vec::new(), places: vec![ABSENT; known.len()] };
-        for name in names {
+        let mut names = names.fuse();
+        for name in names.by_ref().take(Self::MOST) {
             columns.add(name, known)?;
         }
-        if columns.list.len() > Self::MOST {
-            return Err(ColumnsError::TooMany { count: columns.list.len() });
+        // a header may be as long as a record: what is too much of it is not held
+        let count = columns.list.len() + names.count();
+        if count > Self::MOST {
+            return Err(ColumnsError::TooMany { count });
         }
         columns.refuse_twins()?;
         Ok(columns)
@@ -169,5 +172,14 @@ mod tests {
         ] {
             assert_eq!(columns(header).unwrap_err().to_string(), want, "{name}");
         }
+    }
+
+    #[test]
+    fn names_beyond_the_most_are_counted_only() {
+        let names: Vec<_> = (0..Columns::MOST).map(|number| format!("c{number}")).collect();
+        let names = names.iter().map(String::as_str);
+        assert_eq!(Columns::new(names.clone(), KNOWN).unwrap().list().len(), Columns::MOST);
+        let more = names.chain(["-", "c0", "a\"b"]);
+        assert_eq!(Columns::new(more, KNOWN), Err(ColumnsError::TooMany { count: Columns::MOST + 3 }));
     }
 }
