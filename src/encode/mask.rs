@@ -220,9 +220,12 @@ impl Hidden {
 const VALUE: &str = "\"value\"";
 
 /// Where the object of a header ends, of which the value is at hand: at the first brace after a
-/// quote.
+/// quote that is not escaped, as those of JSON within the value are.
 fn header_end(value: &[u8]) -> usize {
-    let ends = |at: &usize| value[..*at].trim_ascii_end().ends_with(b"\"");
+    let ends = |at: &usize| match value[..*at].trim_ascii_end() {
+        [before @ .., b'"'] => before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 0,
+        _ => false,
+    };
     memchr::memchr_iter(b'}', value).find(ends).unwrap_or(value.len())
 }
 
@@ -265,6 +268,21 @@ mod tests {
                 "another spelling of the name",
                 r#"{"h":[{"name":"cOOkie","valu":"s3cret"}],}"#,
                 r#"{"h":[{"name":"cOOkie:"REDACTED"}],}"#,
+            ),
+            (
+                "JSON in it",
+                r#"{"h":[{"name":"Cookie","value":"p={\"a\":\"b\"}; s3cret"}],x}"#,
+                r#"{"h":[{"name":"Cookie:"REDACTED"}],x}"#,
+            ),
+            (
+                "a backslash at its end",
+                r#"{"h":[{"name":"Cookie","value":"s3cret\\"}],x}"#,
+                r#"{"h":[{"name":"Cookie:"REDACTED"}],x}"#,
+            ),
+            (
+                "cut in JSON in it",
+                r#"{"h":[{"name":"Cookie","value":"p={\"a\":\"b\"}; s3cret"#,
+                r#"{"h":[{"name":"Cookie:"REDACTED""#,
             ),
             ("a value of lines", "{\"value\":\"s3cret\ns3cret\n", "{\"value\":\"REDACTED\""),
             ("begun within a value", r#"s3cret"},{"name":"a"}]}"#, "REDACTED"),
