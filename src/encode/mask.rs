@@ -1,15 +1,25 @@
-//! Hides the values of secret request headers in WAF records, sound ones and broken ones.
+//! Hides the values of secret request headers in WAF records, sound ones and broken ones, wherever
+//! in them AWS WAF writes headers.
 
 use std::borrow::Cow;
 
 use memchr::memmem;
 
 use super::push_in_one_line;
+use crate::record::waf::{PATHS, field};
 use crate::record::walk;
-use crate::record::{Named, Record, Span, json, waf::field};
+use crate::record::{Field, Named, Record, Span, json};
 
 /// What stands in place of a value: the word that AWS WAF itself writes for redacted fields.
 const REDACTED: &[u8] = b"\"REDACTED\"";
+
+/// The members of a record, beside the request, that have values of headers.
+const RATE_BASED_RULE_LIST: &str = name_of(field::RATE_BASED_RULE_LIST);
+const REQUEST_HEADERS_INSERTED: &str = name_of(field::REQUEST_HEADERS_INSERTED);
+
+const fn name_of(field: Field) -> &'static str {
+    PATHS[field.0 as usize]
+}
 
 /// The headers whose values are hidden.
 #[derive(Clone, Debug, Default)]
@@ -37,12 +47,33 @@ impl HeaderMask {
     pub(super) fn judge<'r>(&self, record: &Record<'r>, mut shown: impl FnMut(&'r [u8], Span)) -> Hidden {
         let (mut hidden, raw) = (Hidden::default(), record.raw());
         let list = record.span(field::HEADERS).unwrap_or_default();
-        if record.shape().has_twins {
+        let has_twins = record.shape().has_twins;
+        if has_twins {
             self.judge_twins(raw, list, &mut hidden);
         }
+        self.judge_request(record, list, &mut hidden, &mut shown);
+        // nearly always empty
+        let others =
+            [field::RATE_BASED_RULE_LIST, field::REQUEST_HEADERS_INSERTED].map(|list| record.span(list));
+        if has_twins || others.iter().flatten().any(|list| may_have_elements(raw, *list)) {
+            self.judge_others(raw, &mut hidden);
+        }
+        hidden
+    }
+
+    /// Judges the headers of the request, which lie at `list`.
+    #[inline(always)]
+    fn judge_request<'r>(
+        &self,
+        record: &Record<'r>,
+        list: Span,
+        hidden: &mut Hidden,
+        shown: &mut impl FnMut(&'r [u8], Span),
+    ) {
+        let raw = record.raw();
         let Some(headers) = record.named(field::HEADERS) else {
-            self.judge_any(raw, list, &mut hidden, &mut shown);
-            return hidden;
+            self.judge_any(raw, list, hidden, shown);
+            return;
         };
         for Named { name, value } in headers.iter().copied().filter(|header| header.value != Span::default())
         {
@@ -52,7 +83,6 @@ impl HeaderMask {
                 false => shown(name, value),
             }
         }
-        hidden
     }
 
     /// Hides the values of the lists of headers before `last`, which readers of JSON do not see.
@@ -69,6 +99,50 @@ impl HeaderMask {
                 }
             });
         });
+    }
+
+    /// Hides the values of headers that stand elsewhere than in the request: what rules counted
+    /// requests by, and what they inserted. These lists may stand before the request, or twice.
+    #[cold]
+    fn judge_others(&self, raw: &[u8], hidden: &mut Hidden) {
+        walk::each_member(raw, |name, list| {
+            let list = span_in(raw, list);
+            if walk::is_name(name, REQUEST_HEADERS_INSERTED) {
+                self.judge_any(raw, list, hidden, &mut |_, _| {});
+            } else if walk::is_name(name, RATE_BASED_RULE_LIST) {
+                walk::each_object(raw, list, |rule| self.judge_rule(raw, rule, hidden));
+            }
+        });
+        hidden.sort();
+    }
+
+    /// Hides what a rule counted requests by, where that is a hidden header or a cookie.
+    fn judge_rule(&self, raw: &[u8], rule: Span, hidden: &mut Hidden) {
+        walk::each_member(bytes(raw, rule), |name, keys| {
+            if walk::is_name(name, "customValues") {
+                walk::each_object(raw, span_in(raw, keys), |key| self.judge_key(raw, key, hidden));
+            }
+        });
+    }
+
+    /// Hides all values of a key that has the kind and the name of a hidden one, twins included.
+    fn judge_key(&self, raw: &[u8], key: Span, hidden: &mut Hidden) {
+        let (mut is_header, mut is_cookie, mut is_named, mut values) = (false, false, false, Vec::new());
+        walk::each_member(bytes(raw, key), |name, value| {
+            let text = json::string_body(value);
+            if walk::is_name(name, "key") {
+                let kind = text.map(json::unescape).unwrap_or_default();
+                is_header |= kind.trim().eq_ignore_ascii_case("HEADER");
+                is_cookie |= kind.trim().eq_ignore_ascii_case("COOKIE");
+            } else if walk::is_name(name, "name") {
+                is_named |= text.is_some_and(|name| self.hides(name));
+            } else if walk::is_name(name, "value") {
+                values.push(span_in(raw, value));
+            }
+        });
+        if is_header && is_named || is_cookie && self.hides(b"Cookie") {
+            values.into_iter().for_each(|value| hidden.push(value));
+        }
     }
 
     /// Judges a list of headers in any form.
@@ -175,6 +249,12 @@ fn bytes(raw: &[u8], span: Span) -> &[u8] {
     &raw[span.start as usize..span.end as usize]
 }
 
+/// Whether there is a list, and not an empty one as AWS writes it.
+#[inline(always)]
+fn may_have_elements(raw: &[u8], list: Span) -> bool {
+    list.end - list.start > 2 && raw.get(list.start as usize) == Some(&b'[')
+}
+
 /// Where a slice of a record lies in it.
 fn span_in(raw: &[u8], slice: &[u8]) -> Span {
     let start = (slice.as_ptr() as usize - raw.as_ptr() as usize) as u32;
@@ -201,6 +281,14 @@ impl Hidden {
             }
             None => self.more.push(value),
         }
+    }
+
+    /// Puts them in their order.
+    fn sort(&mut self) {
+        let mut all = [&self.few[..self.count], &self.more].concat();
+        all.sort_unstable_by_key(|value| value.start);
+        *self = Hidden::default();
+        all.into_iter().for_each(|value| self.push(value));
     }
 
     /// Appends the bytes of the record in one line, as they are but for line breaks and these
