@@ -93,6 +93,8 @@ enum Form {
     Domain,
     /// A time in epoch milliseconds.
     Time,
+    /// A time in any form, as Interflow reads it, in epoch milliseconds.
+    AnyTime,
     /// Seconds of the epoch, written as milliseconds.
     Seconds,
     /// A whole number that is not negative and fits 64 bits, as it is written.
@@ -260,6 +262,10 @@ impl Form {
         let fits = match self {
             Form::Time => {
                 time::epoch_millis(text).into_iter().for_each(|millis| push_number(out, millis));
+                return;
+            }
+            Form::AnyTime => {
+                time::any_epoch_millis(raw).into_iter().for_each(|millis| push_number(out, millis));
                 return;
             }
             Form::Seconds => {

@@ -330,6 +330,19 @@ fn waf_records() {
                 reason=REGULAR devicePayloadId=";
     assert!(line.starts_with(want), "{line}");
     assert!(!line.contains("secret"), "{line}");
+    for (time, want) in [
+        ("\"1683355579\"", "1683355579000"),
+        ("1683355579", "1683355579000"),
+        ("1683355579000", "1683355579000"),
+        ("\"2023-05-06T06:46:19Z\"", "1683355579000"),
+    ] {
+        let line = line_of(LogType::Waf, &format!("{{\"timestamp\":{time}}}"));
+        assert!(line.contains(&format!("|rt={want} ")), "{time}: {line}");
+    }
+    for none in ["null", "\"-\"", "\"noon\"", "{}"] {
+        let line = line_of(LogType::Waf, &format!("{{\"timestamp\":{none}}}"));
+        assert!(!line.contains("rt="), "{none}: {line}");
+    }
     let long = "x".repeat(41);
     let line = line_of(LogType::Waf, &record(&long));
     assert!(line.contains(&format!(" deviceExternalId={long} ")) && !line.contains(" externalId="), "{line}");

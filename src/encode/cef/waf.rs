@@ -16,7 +16,7 @@ pub const MAPPING: Mapping = Mapping { header, rows: ROWS };
 const EXTERNAL_ID: usize = 40;
 
 const ROWS: &[Row] = &[
-    Row { form: Form::Integer, ..row("Device Receipt Time", "rt", 0, &[field::TIMESTAMP]) },
+    Row { form: Form::AnyTime, ..row("Device Receipt Time", "rt", 0, &[field::TIMESTAMP]) },
     row("Device Action", "act", 63, &[field::ACTION]),
     Row { form: Form::Ipv4, ..row("Source Address", "src", 0, &[field::CLIENT_IP]) },
     Row {
