@@ -21,6 +21,13 @@ const PARQUET_MAGIC: [u8; 4] = *b"PAR1";
 /// The ratio is judged above this many inflated bytes, so that small objects never break it.
 pub const RATIO_JUDGED_ABOVE: u64 = 1024 * 1024;
 
+/// Byte by byte, the most of a buffer that the decoder is given at a time: about as much as one
+/// stored byte makes (RFC 1951: four matches of 258 bytes), because it first fills with zeros what it is given.
+const SLICE: usize = 1024;
+
+/// Byte by byte, the stored bytes after which the reader's task has its turn, to heed a stop.
+const PAUSE: usize = 64 * 1024;
+
 /// How an object is stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FileType {
@@ -140,7 +147,7 @@ pub struct Inflate<R> {
 
 impl<R: AsyncBufRead + Unpin> Inflate<R> {
     /// Hands the stored bytes to the inflater one at a time: slow, for an object known to be
-    /// damaged. An inflater that meets damage loses what it made of the same piece of input, so
+    /// damaged; every 64 KiB of them the task that reads has a turn. An inflater that meets damage loses what it made of the same piece of input, so
     /// all that lies before the damaged byte comes out only where that byte stands alone.
     pub fn byte_by_byte(mut self) -> Self {
         self.decoder.get_mut().piece = 1;
@@ -214,15 +221,20 @@ impl<R: AsyncBufRead + Unpin> Inflate<R> {
 
     /// One read of the decoder, or as many as fill `buf` where each takes a single byte.
     fn poll_gzip(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.decoder.get_ref().piece > 1 {
+            return Pin::new(&mut self.decoder).poll_read(cx, buf);
+        }
         let first = buf.filled().len();
         loop {
             let before = buf.filled().len();
-            match Pin::new(&mut self.decoder).poll_read(cx, buf) {
+            let mut part = ReadBuf::new(buf.initialize_unfilled_to(buf.remaining().min(SLICE)));
+            let read = Pin::new(&mut self.decoder).poll_read(cx, &mut part);
+            let written = part.filled().len();
+            buf.advance(written);
+            match read {
                 Poll::Pending if before > first => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(()))
-                    if self.decoder.get_ref().piece == 1
-                        && buf.filled().len() > before
-                        && buf.remaining() > 0 => {}
+                    if written > 0 && buf.remaining() > 0 && !self.decoder.get_ref().is_paused => {}
                 read => return read,
             }
         }
@@ -303,11 +315,25 @@ struct Source<R> {
     failed: bool,
     /// Most bytes at hand at a time.
     piece: usize,
+    /// Bytes handed on since the last pause.
+    unpaused: usize,
+    /// Nothing was handed on for a pause, of which the decoder does not tell when it has bytes.
+    is_paused: bool,
 }
 
 impl<R: AsyncBufRead + Unpin> Source<R> {
     fn new(inner: R) -> Self {
-        Source { inner, first: [0; 4], taken: 0, handed_on: 0, read: 0, failed: false, piece: usize::MAX }
+        Source {
+            inner,
+            first: [0; 4],
+            taken: 0,
+            handed_on: 0,
+            read: 0,
+            failed: false,
+            piece: usize::MAX,
+            unpaused: 0,
+            is_paused: false,
+        }
     }
 
     fn poll_inner(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
@@ -351,6 +377,12 @@ impl<R: AsyncBufRead + Unpin> AsyncBufRead for Source<R> {
             return Poll::Ready(Ok(&this.first[this.handed_on..this.taken]));
         }
         let piece = this.piece;
+        this.is_paused = piece == 1 && this.unpaused >= PAUSE;
+        if this.is_paused {
+            this.unpaused = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
         let filled = ready!(this.poll_inner(cx))?;
         Poll::Ready(Ok(&filled[..filled.len().min(piece)]))
     }
@@ -362,6 +394,7 @@ impl<R: AsyncBufRead + Unpin> AsyncBufRead for Source<R> {
             return;
         }
         this.read += amount as u64;
+        this.unpaused = this.unpaused.saturating_add(amount);
         Pin::new(&mut this.inner).consume(amount);
     }
 }

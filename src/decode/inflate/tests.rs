@@ -148,6 +148,63 @@ async fn all_that_lies_before_a_damaged_byte_comes_out_byte_by_byte() {
     }
 }
 
+/// Bytes that do not deflate.
+fn noise(count: usize) -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(1);
+    std::iter::repeat_with(|| random.u8(..)).take(count).collect()
+}
+
+#[tokio::test]
+async fn byte_by_byte_each_byte_costs_a_small_part_of_the_buffer() {
+    const UNTOUCHED: u8 = 0xAA;
+    let text = noise(200_000);
+    let stored = gzip(&text);
+    let mut inflate = reader(&stored[..], FileType::Auto, LIMITS).byte_by_byte();
+    let mut buffer = vec![UNTOUCHED; 1 << 20];
+    let (mut bytes, mut before) = (Vec::new(), 0);
+    loop {
+        let read = inflate.read(&mut buffer).await.unwrap();
+        let behind = &buffer[read + SLICE..];
+        let touched = behind.iter().filter(|byte| **byte != UNTOUCHED).count();
+        assert_eq!(touched, 0, "bytes that were handed to the decoder, and not filled");
+        assert!(inflate.stored_bytes() - before <= PAUSE as u64 + 4, "a stop is heeded now and then");
+        before = inflate.stored_bytes();
+        if read == 0 {
+            break;
+        }
+        bytes.extend_from_slice(&buffer[..read]);
+        buffer.fill(UNTOUCHED);
+    }
+    assert!(bytes == text);
+}
+
+#[test]
+fn byte_by_byte_a_stop_is_heeded_where_nothing_comes_out() {
+    // stored blocks of no bytes
+    let mut stored = b"\x1f\x8b\x08\0\0\0\0\0\0\xff".to_vec();
+    (0..40_000).for_each(|_| stored.extend_from_slice(&[0, 0, 0, 0xff, 0xff]));
+    let mut inflate = reader(&stored[..], FileType::Auto, LIMITS).byte_by_byte();
+    let (mut pauses, mut buffer) = (0, [0; 10]);
+    loop {
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let before = inflate.stored_bytes();
+        let read = Pin::new(&mut inflate).poll_read(&mut context, &mut ReadBuf::new(&mut buffer));
+        assert!(inflate.stored_bytes() - before <= PAUSE as u64 + 4);
+        match read {
+            Poll::Pending => pauses += 1,
+            Poll::Ready(read) => {
+                let error = read.unwrap_err();
+                assert!(
+                    matches!(InflateError::of(&error), Some(InflateError::Cut { inflated: 0 })),
+                    "{error}"
+                );
+                break;
+            }
+        }
+    }
+    assert_eq!(pauses, stored.len() / PAUSE);
+}
+
 #[tokio::test]
 async fn limits_hold() {
     let text = b"0123456789".repeat(1_000);
