@@ -29,6 +29,9 @@ const MAX_NAME: usize = 256;
 /// The member that each event begins with, and no object in it.
 const FIRST_MEMBER: &[u8] = b"\"eventVersion\"";
 
+/// Bytes that are looked at first to find the end of an element that is no record.
+const FIRST_REACH: usize = 256;
+
 /// Splits CloudTrail objects; its fields are those of [`PATHS`].
 #[derive(Debug)]
 pub struct CloudTrailDecoder {
@@ -38,9 +41,25 @@ pub struct CloudTrailDecoder {
     /// The document had its `Records`.
     has_records: bool,
     names: Names,
+    /// A list among the records had no end within reach. From there on it ends where the next event
+    /// begins, as a broken record does: else a search up to the longest record could follow each list.
+    trusts_events: bool,
     max_record_bytes: usize,
     fields: FieldReader,
     damage: Option<Damage>,
+    /// Bytes that were looked at to find out about elements that are no record.
+    #[cfg(test)]
+    looked_at: usize,
+}
+
+/// A search for the end of an element.
+#[derive(Clone, Copy, Debug)]
+struct Search {
+    scan: Scan,
+    /// It is no record for sure, and ends where the next event begins, if not before.
+    ends_at_event: bool,
+    /// So many bytes were looked at; where it ends at an event, none begins in them.
+    searched: usize,
 }
 
 /// Where in the object the next byte lies.
@@ -66,7 +85,7 @@ enum Place {
     /// the last one of a window, and is walked over again with the next one.
     Cut { scan: Scan, walked: usize },
     /// At the first byte of an element whose end is looked for.
-    Within(Scan),
+    Within(Search),
     /// In an element too long to hold, of which `length` bytes are gone.
     TooLong { scan: Scan, length: u64 },
     /// After an element.
@@ -96,9 +115,12 @@ impl CloudTrailDecoder {
             bare: false,
             has_records: false,
             names: Names::default(),
+            trusts_events: false,
             max_record_bytes: max_record_bytes.clamp(2, u32::MAX as usize),
             fields: FieldReader::new(&FIELDS),
             damage: None,
+            #[cfg(test)]
+            looked_at: 0,
         }
     }
 
@@ -107,13 +129,16 @@ impl CloudTrailDecoder {
         match self.place {
             Place::LongName(scan) => return Ok(self.pass_over(scan, window, at, Place::LongName)),
             Place::PassedOver(scan) => return Ok(self.pass_over(scan, window, at, Place::PassedOver)),
-            Place::Within(scan) => return Ok(self.find_element(scan, window, at)),
+            Place::Within(search) => return Ok(self.find_element(search, window, at)),
             Place::Cut { scan, walked } => {
                 let rest = &window[*at..];
                 return match rest.len() {
                     length if length == walked => Ok(Found::Starved),
                     length if length / 2 >= walked => self.open_element(rest, at),
-                    _ => Ok(self.find_element(scan, window, at)),
+                    _ => {
+                        let search = Search { scan, ends_at_event: false, searched: 0 };
+                        Ok(self.find_element(search, window, at))
+                    }
                 };
             }
             Place::TooLong { scan, length } => return Ok(self.pass_over_element(scan, length, window, at)),
@@ -280,31 +305,63 @@ impl CloudTrailDecoder {
     fn place_of(&self, walked: Result<usize, Stop>, bytes: usize, scan: Scan) -> Place {
         match walked {
             Err(Stop::Starved) if bytes < self.max_record_bytes => Place::Cut { scan, walked: bytes },
-            _ => Place::Within(scan),
+            _ => {
+                let ends_at_event = match scan.kind() {
+                    Kind::Object => true,
+                    Kind::Array => self.trusts_events,
+                    // no event begins before their end
+                    Kind::String | Kind::Scalar => false,
+                };
+                Place::Within(Search { scan, ends_at_event, searched: 0 })
+            }
         }
     }
 
-    fn find_element(&mut self, mut scan: Scan, window: &[u8], at: &mut usize) -> Found {
-        // A scalar's end shows only in the byte after it, which must fit in the window too.
-        let longest = self.max_record_bytes - usize::from(scan.kind() == Kind::Scalar);
+    /// Looks for the end of an element in what may be held. Of one that is no record the next event is
+    /// looked for as well, in steps, so that no more is looked at than twice what the element takes.
+    fn find_element(&mut self, mut search: Search, window: &[u8], at: &mut usize) -> Found {
         let rest = &window[*at..];
-        match scan.find_end(rest) {
-            Some(length) if length <= longest => {
-                let (start, end) = (*at, *at + length);
-                *at = end;
-                self.place = Place::AfterElement;
-                Found::Element { start, end, kind: scan.kind() }
+        let held = &rest[..rest.len().min(self.max_record_bytes)];
+        let mut reach = if search.ends_at_event { FIRST_REACH.max(2 * search.searched) } else { held.len() };
+        let event = loop {
+            let part = &held[..reach.min(held.len())];
+            self.look_at(part.len().saturating_sub(search.searched));
+            let event = search.find_event(part);
+            if let Some(length) = search.scan.find_end(&part[..event.unwrap_or(part.len())]) {
+                return self.end_element(length, search.scan.kind(), at);
             }
-            Some(length) => {
-                *at += length;
-                self.place = Place::AfterElement;
-                Found::TooLong { length: length as u64 }
+            if event.is_some() || part.len() == held.len() {
+                break event;
             }
-            None if rest.len() < self.max_record_bytes => {
-                self.place = Place::Within(scan);
-                Found::Starved
-            }
-            None => self.pass_over_element(scan, 0, window, at),
+            reach *= 2;
+        };
+        if event.is_none() && rest.len() < self.max_record_bytes {
+            self.place = Place::Within(search);
+            return Found::Starved;
+        }
+        match event.or_else(|| before_next_event(held)) {
+            Some(length) => self.end_at_event(length, search.scan.kind(), at),
+            None => self.pass_over_element(search.scan, 0, window, at),
+        }
+    }
+
+    fn end_at_event(&mut self, length: usize, kind: Kind, at: &mut usize) -> Found {
+        self.trusts_events |= kind == Kind::Array;
+        self.end_element(length, kind, at)
+    }
+
+    fn end_element(&mut self, length: usize, kind: Kind, at: &mut usize) -> Found {
+        let start = *at;
+        *at += length;
+        self.place = Place::AfterElement;
+        Found::Element { start, end: *at, kind }
+    }
+
+    /// Counts what it costs to find out about elements that are no record.
+    fn look_at(&mut self, _bytes: usize) {
+        #[cfg(test)]
+        {
+            self.looked_at += _bytes;
         }
     }
 
@@ -326,13 +383,12 @@ impl CloudTrailDecoder {
 
     /// What the end of the object leaves: an element without an end goes as far as the next event.
     fn at_end(&mut self, window: &[u8], at: &mut usize) -> Result<Found, Damage> {
-        let (start, rest) = (*at, &window[*at..]);
-        if let Place::Within(scan) | Place::Cut { scan, .. } = self.place
+        let rest = &window[*at..];
+        if let Place::Within(Search { scan, .. }) | Place::Cut { scan, .. } = self.place
             && let Some(length) = before_next_event(rest)
         {
-            *at += length;
-            self.place = Place::AfterElement;
-            return Ok(Found::Element { start, end: *at, kind: scan.kind() });
+            self.look_at(length);
+            return Ok(self.end_at_event(length, scan.kind(), at));
         }
         self.finish(rest).map(|()| Found::Starved).map_err(|reason| damage(window.len(), reason))
     }
@@ -352,18 +408,19 @@ impl CloudTrailDecoder {
 
     fn judge<'w>(&'w mut self, raw: &'w [u8], kind: Kind, consumed: usize) -> Step<'w> {
         let reason = match kind {
-            Kind::Object => match self.fields.read(raw) {
-                Ok(()) => return Step::Record { record: self.fields.record(raw), consumed },
-                Err(reason) => {
-                    // A bracket too few, or a quote, joins it with the events after it.
-                    let end = before_next_event(raw).unwrap_or(raw.len());
-                    return Step::Malformed {
-                        raw: &raw[..end],
-                        reason,
-                        consumed: consumed - raw.len() + end,
-                    };
+            Kind::Object => {
+                self.look_at(raw.len());
+                if self.fields.walk(raw) == Ok(raw.len()) {
+                    return Step::Record { record: self.fields.record(raw), consumed };
                 }
-            },
+                // A bracket too few, or a quote, joins it with the events after it.
+                let end = before_next_event(raw).unwrap_or(raw.len());
+                let (raw, consumed) = (&raw[..end], consumed - (raw.len() - end));
+                return match self.fields.read(raw) {
+                    Ok(()) => Step::Record { record: self.fields.record(raw), consumed },
+                    Err(reason) => Step::Malformed { raw, reason, consumed },
+                };
+            }
             Kind::Array => "a list where a record should be".to_owned(),
             Kind::String => "a string where a record should be".to_owned(),
             Kind::Scalar => "a number or word where a record should be".to_owned(),
@@ -419,14 +476,54 @@ impl Decoder for CloudTrailDecoder {
     }
 }
 
+impl Search {
+    /// What lies before the next event, as [`before_next_event`] has it, of an element that ends there;
+    /// what was looked at is not looked at again.
+    ///
+    /// No object or list ends within what an event begins with, so an end that is found where `bytes`
+    /// have no event lies before the next one.
+    fn find_event(&mut self, bytes: &[u8]) -> Option<usize> {
+        if !self.ends_at_event {
+            self.searched = bytes.len();
+            return None;
+        }
+        let found = next_event(bytes, self.searched);
+        if let Err(searched) = found {
+            self.searched = searched;
+        }
+        found.ok()
+    }
+}
+
 /// The length of what lies before the first event that begins behind another object, and its comma.
 fn before_next_event(raw: &[u8]) -> Option<usize> {
-    memmem::find_iter(raw, FIRST_MEMBER).find_map(|at| {
-        let before = raw[..at].trim_ascii_end().strip_suffix(b"{")?;
-        let before = before.trim_ascii_end().strip_suffix(b",")?.trim_ascii_end();
-        let is_name = raw[at + FIRST_MEMBER.len()..].trim_ascii_start().starts_with(b":");
-        (is_name && before.ends_with(b"}")).then_some(before.len())
-    })
+    next_event(raw, 0).ok()
+}
+
+/// The same, where no event begins with a name in the first `searched` bytes; or else how many of
+/// them that is true of.
+fn next_event(raw: &[u8], searched: usize) -> Result<usize, usize> {
+    let unsearched = raw.get(searched..).unwrap_or_default();
+    for found in memmem::find_iter(unsearched, FIRST_MEMBER) {
+        let at = searched + found;
+        match raw[at + FIRST_MEMBER.len()..].trim_ascii_start().first() {
+            None => return Err(at),
+            Some(b':') => {}
+            Some(_) => continue,
+        }
+        if let Some(length) = behind_an_object(&raw[..at]) {
+            return Ok(length);
+        }
+    }
+    Err(searched.max(raw.len().saturating_sub(FIRST_MEMBER.len() - 1)))
+}
+
+/// The length of bytes that end with an object, a comma and the bracket of the next one, without the
+/// last two.
+fn behind_an_object(raw: &[u8]) -> Option<usize> {
+    let before = raw.trim_ascii_end().strip_suffix(b"{")?;
+    let before = before.trim_ascii_end().strip_suffix(b",")?.trim_ascii_end();
+    before.ends_with(b"}").then_some(before.len())
 }
 
 fn damage(offset: usize, reason: &str) -> Damage {

@@ -80,7 +80,8 @@ pub fn version(log_type: LogType) -> u16 {
         // 2: blanks around rows, and rows of nothing else
         LogType::VpcFlow => 2,
         // 2: a broken record ends where the next event begins
-        LogType::CloudTrail => 2,
+        // 3: though more than the longest record follows it
+        LogType::CloudTrail => 3,
         LogType::Waf | LogType::Jsonl => 1,
     }
 }

@@ -1,5 +1,7 @@
 //! What the decoder makes of sound, odd and broken objects.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::decode::testing::{Split, split_all, split_in_chunks};
 
@@ -106,6 +108,60 @@ fn a_broken_record_does_not_take_the_next_event_with_it() {
             assert_eq!((&split.damage, split.records().len()), (&None, 3), "{name}: {split:?}");
             assert_eq!(split.items[1].0.raw(), element.as_bytes(), "{name}");
             assert!(split.reasons()[0].starts_with(reason), "{name}: {split:?}");
+        }
+    }
+}
+
+#[test]
+fn more_events_than_may_be_held_are_found_behind_a_broken_one() {
+    let events: Vec<_> = (0..20).map(|n| format!("{{\"eventVersion\":\"{n}\"}}")).collect();
+    let events = events.join(",");
+    assert!(events.len() > 4 * MAX);
+    for (name, element, reason) in [
+        ("a bracket too few", r#"{"a":{"b":1}"#, "not valid JSON"),
+        ("two too few", r#"{"a":[{"b":{"c":2}"#, "not valid JSON"),
+        ("an event", r#"{"eventVersion":{"b":1}"#, "not valid JSON"),
+        ("no JSON", r#"{"eventVersion":{{}}"#, "not valid JSON"),
+        ("a list", r#"[{"b":{"c":2}}"#, "a list"),
+    ] {
+        let object = format!("{{\"Records\":[{{}},{element},{events},{element},{events}]}}");
+        let split = split(object.as_bytes());
+        assert_eq!((&split.damage, split.records().len()), (&None, 41), "{name}: {split:?}");
+        for at in [1, 22] {
+            assert_eq!(split.items[at].0.raw(), element.as_bytes(), "{name}");
+        }
+        assert!(split.reasons().iter().all(|told| told.starts_with(reason)), "{name}: {split:?}");
+    }
+}
+
+#[test]
+fn what_broken_elements_cost_grows_with_their_number_only() {
+    const FAR: usize = 1 << 24;
+    let looked_at = |object: &str, chunk: usize| {
+        let mut decoder = CloudTrailDecoder::new(FAR);
+        let split = split_in_chunks(&mut decoder, object.as_bytes(), std::iter::repeat(chunk));
+        (split.reasons().len(), decoder.looked_at)
+    };
+    for (name, element, end) in [
+        ("no JSON", r#"{"eventVersion":{{}},"#, ""),
+        ("ends that are far away", r#"{"eventVersion":{{}},"#, "}"),
+        ("a list without an end", r#"{"eventVersion":[{},"#, ""),
+        ("lists without an end", r#"[{},{"eventVersion":1},"#, ""),
+        ("no events", "{x},", ""),
+        ("no events and blanks", "{x}     ,   ", ""),
+    ] {
+        let object = |count: usize| {
+            let (elements, ends) = (element.repeat(count), end.repeat(count));
+            format!("[{elements}{{\"eventVersion\":1}},{{}}{ends}")
+        };
+        for chunk in [1_000, usize::MAX >> 1] {
+            let (few, cost_of_few) = looked_at(&object(5_000), chunk);
+            let (many, cost_of_many) = looked_at(&object(10_000), chunk);
+            assert_eq!((few, many), (5_000, 10_000), "{name}, in windows of {chunk}");
+            let most = 50 * 10_000 * (element.len() + FIRST_REACH);
+            assert!(cost_of_many < most, "{name}, in windows of {chunk}: {cost_of_many}");
+            let ratio = cost_of_many as f64 / cost_of_few as f64;
+            assert!(ratio < 2.5, "{name}, in windows of {chunk}: {cost_of_few}, {cost_of_many}");
         }
     }
 }
@@ -243,6 +299,49 @@ fn the_window_need_not_outgrow_the_longest_record() {
         match decoder.next(window, false) {
             Ok(Step::More { consumed }) => assert!(consumed >= MAX - 1, "{name}: {consumed}"),
             other => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
+/// Pieces of objects, sound and broken ones, of which the breaks and the events lie close together.
+fn pieces() -> impl Strategy<Value = String> {
+    let all = vec![
+        r#"{"eventVersion":1}"#,
+        r#",{"eventVersion":"x"}"#,
+        r#"},{"eventVersion":{"a":[{}"#,
+        " }\n, { \"eventVersion\" : 2",
+        r#","a":{"b":[{},{"c":1}]}}"#,
+        r#","a":[{"eventVersion":1},{"eventVersion":2}]"#,
+        r#"{"a":"}]\"\\","#,
+        r#""},{\"eventVersion\":""#,
+        r#",[{}"#,
+        "{",
+        "}",
+        "]",
+        ",",
+        "\"",
+        "\\",
+        "{}",
+        "{x},",
+        ",12",
+        "                                                                                ",
+    ];
+    prop::collection::vec(prop::sample::select(all), 0..40).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn windows_change_nothing_of_what_broken_records_are(records in pieces(), chunk in 1_usize..100) {
+        let object = format!("[{{}},{records},{{\"eventVersion\":9}}]");
+        for max in [MAX, 400, 1 << 20] {
+            let whole = split_all(&mut CloudTrailDecoder::new(max), object.as_bytes());
+            for chunk in [chunk, 1] {
+                let chunks = std::iter::repeat(chunk);
+                let pieces = split_in_chunks(&mut CloudTrailDecoder::new(max), object.as_bytes(), chunks);
+                prop_assert_eq!(&pieces, &whole, "in windows of {}, at most {}: {}", chunk, max, object);
+            }
         }
     }
 }
