@@ -21,8 +21,12 @@ const PARQUET_MAGIC: [u8; 4] = *b"PAR1";
 /// The ratio is judged above this many inflated bytes, so that small objects never break it.
 pub const RATIO_JUDGED_ABOVE: u64 = 1024 * 1024;
 
-/// Byte by byte, the most of a buffer that the decoder is given at a time: about as much as one
-/// stored byte makes (RFC 1951: four matches of 258 bytes), because it first fills with zeros what it is given.
+/// The most of a buffer that the decoder is given at a time, because it first fills with zeros what
+/// it is given, for each piece of input: the usual window. One that a long record made grow is larger.
+const LARGE_SLICE: usize = 128 * 1024;
+
+/// The same byte by byte: about as much as one stored byte makes (RFC 1951: four matches of 258
+/// bytes).
 const SLICE: usize = 1024;
 
 /// Byte by byte, the stored bytes after which the reader's task has its turn, to heed a stop.
@@ -221,17 +225,16 @@ impl<R: AsyncBufRead + Unpin> Inflate<R> {
 
     /// One read of the decoder, or as many as fill `buf` where each takes a single byte.
     fn poll_gzip(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.decoder.get_ref().piece > 1 {
-            return Pin::new(&mut self.decoder).poll_read(cx, buf);
-        }
-        let first = buf.filled().len();
+        let (first, is_byte_by_byte) = (buf.filled().len(), self.decoder.get_ref().piece == 1);
+        let slice = if is_byte_by_byte { SLICE } else { LARGE_SLICE };
         loop {
             let before = buf.filled().len();
-            let mut part = ReadBuf::new(buf.initialize_unfilled_to(buf.remaining().min(SLICE)));
+            let mut part = ReadBuf::new(buf.initialize_unfilled_to(buf.remaining().min(slice)));
             let read = Pin::new(&mut self.decoder).poll_read(cx, &mut part);
             let written = part.filled().len();
             buf.advance(written);
             match read {
+                read if !is_byte_by_byte => return read,
                 Poll::Pending if before > first => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(()))
                     if written > 0 && buf.remaining() > 0 && !self.decoder.get_ref().is_paused => {}

@@ -178,6 +178,26 @@ async fn byte_by_byte_each_byte_costs_a_small_part_of_the_buffer() {
     assert!(bytes == text);
 }
 
+#[tokio::test]
+async fn each_piece_costs_a_part_of_a_large_buffer() {
+    const UNTOUCHED: u8 = 0xAA;
+    let text = b"0123456789".repeat(100_000);
+    let stored = gzip(&text);
+    let mut inflate = reader(BufReader::with_capacity(100, &stored[..]), FileType::Auto, LIMITS);
+    let (mut bytes, mut buffer) = (Vec::new(), vec![UNTOUCHED; 4 << 20]);
+    loop {
+        let read = inflate.read(&mut buffer).await.unwrap();
+        let touched = buffer.iter().skip(LARGE_SLICE).filter(|byte| **byte != UNTOUCHED).count();
+        assert_eq!(touched, 0, "bytes that were handed to the decoder");
+        if read == 0 {
+            break;
+        }
+        bytes.extend_from_slice(&buffer[..read]);
+        buffer.fill(UNTOUCHED);
+    }
+    assert!(bytes == text);
+}
+
 #[test]
 fn byte_by_byte_a_stop_is_heeded_where_nothing_comes_out() {
     // stored blocks of no bytes
