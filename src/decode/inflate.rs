@@ -151,8 +151,9 @@ pub struct Inflate<R> {
 
 impl<R: AsyncBufRead + Unpin> Inflate<R> {
     /// Hands the stored bytes to the inflater one at a time: slow, for an object known to be
-    /// damaged; every 64 KiB of them the task that reads has a turn. An inflater that meets damage loses what it made of the same piece of input, so
-    /// all that lies before the damaged byte comes out only where that byte stands alone.
+    /// damaged. An inflater that meets damage loses what it made of the same piece of input, so all
+    /// that lies before the damaged byte comes out only where that byte stands alone. Every 64 KiB
+    /// other tasks have a turn.
     pub fn byte_by_byte(mut self) -> Self {
         self.decoder.get_mut().piece = 1;
         self
