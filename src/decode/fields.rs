@@ -51,8 +51,8 @@ struct Notes {
 /// Elements of a list that are noted; of a longer one none is.
 const MAX_NAMED: usize = 200;
 
-/// Readers whose memory is left to later ones: as many as mostly read at once.
-const REMEMBERED: usize = 16;
+/// Readers whose memory is left to later ones: as many as mostly read at once. Each may have 100 KiB.
+const REMEMBERED: usize = 4;
 
 impl FieldReader {
     /// A reader of the fields at `paths`.
