@@ -209,13 +209,8 @@ where
 /// as a failure of no kind. So it does with errors of the HTTP client that it does not know.
 fn is_unsent(failure: &DispatchFailure) -> bool {
     let of_client = || {
-        let mut cause = failure.as_connector_error().and_then(std::error::Error::source);
-        std::iter::from_fn(move || {
-            let error = cause?;
-            cause = error.source();
-            Some(error)
-        })
-        .any(|error| error.is::<hyper::Error>())
+        let first = failure.as_connector_error().and_then(std::error::Error::source);
+        std::iter::successors(first, |error| error.source()).any(|error| error.is::<hyper::Error>())
     };
     failure.is_other() && failure.as_other().is_none() && !of_client()
 }

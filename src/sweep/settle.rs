@@ -65,7 +65,7 @@ pub fn settle(view: &LeafView, listings: &[Listed], outstanding: &Outstanding, r
         let seen = listed.seen.iter().filter(|(time, seen)| seen.newest.is_some() && view.is_open(**time));
         for (time, seen) in seen {
             let is_whole = !outstanding.unsettled.contains(time);
-            raise(markers.entry(*time).or_default(), seen, listed, (*time, is_whole), rule);
+            raise(markers.entry(*time).or_default(), seen, listed, *time, is_whole, rule);
         }
     }
     let closed = close(view, listings, outstanding, &mut markers, rule);
@@ -80,7 +80,8 @@ fn raise(
     marker: &mut Marker,
     seen: &Seen,
     listed: &Listed,
-    (time, is_whole): (PrefixTime, bool),
+    time: PrefixTime,
+    is_whole: bool,
     rule: &SettleRule,
 ) {
     let below = if listed.listing.from_floor == Some(time) { marker.below_floor } else { 0 };

@@ -546,7 +546,8 @@ async fn who_holds_a_source_keeps_its_sweeps_waiting() {
     assert!(matches!(control.answer(request, &mut holding).await, Response::Done { .. }));
     // whoever goes on to other sources lets it go
     control.answer(Request::Hold { sources: vec![] }, &mut holding).await;
-    assert_eq!(sweep.as_mut().await.report.objects.collected, 4);
+    let swept = tokio::time::timeout(Duration::from_secs(60), sweep.as_mut()).await.expect("its turn came");
+    assert_eq!(swept.report.objects.collected, 4);
     drop((sweep, holding));
     instance.close().await.unwrap();
 }
