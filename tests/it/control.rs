@@ -544,11 +544,19 @@ async fn who_holds_a_source_keeps_its_sweeps_waiting() {
     let request =
         Request::Marker { source: "main".into(), leaves: vec![], change: reset("2026-06-04T00:00:00Z", "") };
     assert!(matches!(control.answer(request, &mut holding).await, Response::Done { .. }));
+    drop(holding);
+    assert_eq!(sweep.as_mut().await.report.objects.collected, 4);
+    drop(sweep);
+
     // whoever goes on to other sources lets it go
+    let mut holding = Holding::default();
+    control.answer(Request::Hold { sources: vec!["main".into()] }, &mut holding).await;
+    let mut sweep = Box::pin(instance.sweep(&source));
+    assert!(futures_util::poll!(&mut sweep).is_pending());
     control.answer(Request::Hold { sources: vec![] }, &mut holding).await;
     let swept = tokio::time::timeout(Duration::from_secs(60), sweep.as_mut()).await.expect("its turn came");
-    assert_eq!(swept.report.objects.collected, 4);
-    drop((sweep, holding));
+    swept.ended.unwrap();
+    drop(sweep);
     instance.close().await.unwrap();
 }
 
