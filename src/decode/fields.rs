@@ -51,8 +51,9 @@ struct Notes {
 /// Elements of a list that are noted; of a longer one none is.
 const MAX_NAMED: usize = 200;
 
-/// Readers whose memory is left to later ones: as many as mostly read at once. Each may have 100 KiB.
-const REMEMBERED: usize = 4;
+/// Readers whose memory is left to later ones: as many as there are objects in flight by default. Each
+/// has up to 100 KiB.
+const REMEMBERED: usize = 16;
 
 impl FieldReader {
     /// A reader of the fields at `paths`.
@@ -241,11 +242,11 @@ impl Notes {
         start: usize,
         depth: usize,
     ) -> Result<usize, Stop> {
-        if let Some(seen) = self.repeats[within.number].find(&walk.bytes[start..]) {
-            for (place, span) in seen.spans_at(start) {
+        if let Some((length, spans)) = self.repeats[within.number].find(&walk.bytes[start..], start) {
+            for (place, span) in spans {
                 self.spans[usize::from(place)] = span;
             }
-            return Ok(start + seen.length());
+            return Ok(start + length);
         }
         let end = note(&node.children, walk, start, depth, self)?;
         let has_lists = self.lists.iter().any(|list| list.place.start as usize > start);

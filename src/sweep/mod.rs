@@ -26,6 +26,7 @@ mod zone;
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -34,6 +35,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures_util::stream::{self, StreamExt as _};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -238,7 +240,7 @@ async fn sweep_with(context: SweepContext, collector: impl FnOnce(SourceKey) -> 
             let collector = collector(record.key());
             let bounds = collector.as_ref().map(|_| Bounds::of(&context.config)).unwrap_or_default();
             let sweeper = Arc::new(Sweeper { bounds, ..Sweeper::new(context, record, collector) });
-            let ended = match sweeper.run(opened).await {
+            let ended = match on_the_runtime(&sweeper, opened).await {
                 Ok(()) | Err(SweepError::Stopped) => sweeper.note_end().await,
                 Err(SweepError::Bucket(error)) => {
                     sweeper.note_unreachable(&error.into());
@@ -249,6 +251,20 @@ async fn sweep_with(context: SweepContext, collector: impl FnOnce(SourceKey) -> 
             Swept { report: sweeper.final_report(began), ended }
         }
         Err(error) => Swept { report: SourceReport::new(&name), ended: Err(error) },
+    }
+}
+
+/// Runs a sweep by a thread of the runtime, as the objects that it collects: in the main thread each of
+/// its turns would cost a change of threads. Ends with whoever waits.
+async fn on_the_runtime(sweeper: &Arc<Sweeper>, opened: Opened) -> Result<(), SweepError> {
+    let (sweeper, mut task) = (sweeper.clone(), JoinSet::new());
+    task.spawn(async move { sweeper.run(opened).await });
+    match task.join_next().await.transpose() {
+        Ok(ended) => ended.unwrap_or(Err(SweepError::Stopped)),
+        Err(failed) => match failed.try_into_panic() {
+            Ok(panic) => resume_unwind(panic),
+            Err(_) => Err(SweepError::Stopped), // the runtime ends
+        },
     }
 }
 
@@ -295,8 +311,8 @@ impl Sweeper {
         let done = CancellationToken::new();
         let backlog = async {
             let _done = done.clone().drop_guard();
-            stream::iter(&leaves)
-                .map(|leaf| self.backlog(leaf))
+            stream::iter(leaves.iter().cloned())
+                .map(|leaf| async move { self.backlog(&leaf).await })
                 .buffer_unordered(self.limits.list_concurrency)
                 .fold(Ok(()), |so_far, one| async { so_far.and(one) })
                 .await
@@ -376,8 +392,11 @@ impl Sweeper {
     /// by an earlier pass are counted again only when they are new.
     async fn live_pass(self: &Arc<Self>, leaves: &[Arc<Leaf>], is_first: bool) -> Result<(), SweepError> {
         let pass = Pass::new(is_first);
-        let listed = stream::iter(leaves)
-            .map(|leaf| self.list_live(leaf, &pass))
+        let listed = stream::iter(leaves.iter().cloned())
+            .map(|leaf| {
+                let pass = &pass;
+                async move { self.list_live(&leaf, pass).await }
+            })
             .buffer_unordered(self.limits.list_concurrency)
             .fold(Ok(Vec::new()), |all, one| async {
                 let mut all: Vec<_> = all?;

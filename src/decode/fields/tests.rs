@@ -107,7 +107,7 @@ fn objects_that_come_again_are_noted_as_at_first() {
     let mut reader = fresh(&REPEATING);
     reader.read(records[0].as_bytes()).unwrap();
     assert!(
-        reader.notes.as_ref().unwrap().repeats[0].find(&records[1].as_bytes()[11..]).is_some(),
+        reader.notes.as_ref().unwrap().repeats[0].find(&records[1].as_bytes()[11..], 11).is_some(),
         "it is kept"
     );
     let broken = records[0].replace("}}", "}");
@@ -119,8 +119,9 @@ fn a_reader_remembers_what_those_before_it_read() {
     static PATHS: LazyLock<Paths> =
         LazyLock::new(|| Paths::new(&["a", "b.c", "b"]).with_repeating(&["b"]).with_named_lists(&[Field(0)]));
     let raw = format!(r#"{{"b":{{"c":"{}"}},"a":[{{"name":"x"}}]}}"#, "x".repeat(120));
-    let remembers =
-        |reader: &FieldReader| reader.notes.as_ref().unwrap().repeats[0].find(&raw.as_bytes()[5..]).is_some();
+    let remembers = |reader: &FieldReader| {
+        reader.notes.as_ref().unwrap().repeats[0].find(&raw.as_bytes()[5..], 5).is_some()
+    };
     let mut first = FieldReader::new(&PATHS);
     assert!(!remembers(&first));
     first.read(raw.as_bytes()).unwrap();
