@@ -40,11 +40,12 @@ fn main() -> ExitCode {
 }
 
 fn start(cli: &Cli, bars: &Bars, repeats: &Repeats) -> anyhow::Result<Exit> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers())
-        .enable_all()
-        .build()
-        .context("failed to start the runtime")?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    // set, this is what the runtime goes by itself
+    if std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
+        runtime.worker_threads(workers());
+    }
+    let runtime = runtime.enable_all().build().context("failed to start the runtime")?;
     let exit = runtime.block_on(async {
         tokio::select! {
             exit = cli::execute(cli, bars) => exit,
@@ -57,8 +58,8 @@ fn start(cli: &Cli, bars: &Bars, repeats: &Repeats) -> anyhow::Result<Exit> {
     exit
 }
 
-/// Threads that list, fetch, inflate and encode: one core is left to the one that writes and syncs. With
-/// as many threads as cores they hold each other up, which takes a tenth more of CPU time and saves none.
+/// Threads that list, fetch, inflate and encode: one core is left to the one that writes and syncs. As many
+/// threads as cores hand small objects to each other all the time (docs/performance.md, "Threads").
 fn workers() -> usize {
     available_parallelism().map_or(1, |cores| cores.get() - 1).max(1)
 }

@@ -281,9 +281,9 @@ impl Sink for FileSink {
 }
 
 /// Bytes that are written in one call, each up to the next multiple of this in the file: the page cache
-/// takes a megabyte that begins at one for less than eight parts of it or one between, and nothing was seen
-/// to be gained by more.
-const AT_ONCE: u64 = 1024 * 1024;
+/// takes them so for least, and is much slower with a megabyte or more where it has to look for room in
+/// one piece (docs/performance.md, "Writing").
+const AT_ONCE: u64 = 256 * 1024;
 
 /// Writes all parts, behind the first `at` bytes, in few calls.
 fn write_all(mut file: &File, mut at: u64, mut parts: &mut [IoSlice<'_>]) -> io::Result<()> {
