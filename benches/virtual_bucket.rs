@@ -18,12 +18,12 @@ use clap::Parser as _;
 use common::measure::{cpu_time, peak_memory};
 use common::table::Table;
 use common::trail::{self, Amount, Site};
-use s3sweep::allocator;
 use s3sweep::clock::Clock;
 use s3sweep::config;
 use s3sweep::service::{Instance, Options, Source};
 use s3sweep::sweep::audit::{Span, Told};
 use s3sweep::testing::{VirtualBucket, VirtualShape};
+use s3sweep::{allocator, threads};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -131,7 +131,6 @@ fn bucket(args: &Args, now: DateTime<Utc>) -> anyhow::Result<VirtualBucket> {
     Ok(VirtualBucket::new("acme-trail", shape, trail::object(1, site, Amount::Records(1)).bytes, now))
 }
 
-#[tokio::main]
 async fn sweep(args: &Args, step: &Step, folder: &Path) -> anyhow::Result<Cost> {
     let at = folder.display();
     let text = format!(
@@ -240,12 +239,13 @@ fn measure(args: &Args, number: usize, folder: &Path) -> anyhow::Result<Cost> {
 }
 
 fn main() -> anyhow::Result<()> {
-    allocator::keep_little(); // as the program does
+    allocator::keep_little(); // as the program does, and its threads are the program's
     let args = Args::parse();
     let story = story(args.month);
     if let (Some(number), Some(folder)) = (args.step, &args.folder) {
         let step = story.get(number).context("there is no such step")?;
-        println!("{}", serde_json::to_string(&sweep(&args, step, folder)?)?);
+        let cost = threads::runtime()?.block_on(sweep(&args, step, folder))?;
+        println!("{}", serde_json::to_string(&cost)?);
         return Ok(());
     }
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))?;

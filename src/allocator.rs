@@ -4,9 +4,10 @@
 //! in it, of large buffers too, and no other one can use that: a process with many threads holds
 //! several times what it uses.
 
-/// Arenas of all threads. Small pieces come from a cache of each thread, so few of them suffice.
+/// Arenas of all threads: for the main thread, for the tasks, and for what blocks, each of which would
+/// else take memory between the pieces of another. Small pieces come from a cache of each thread.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-const ARENAS: i32 = 2;
+const ARENAS: i32 = 3;
 /// Anything this large is given back when it is freed, and so is the free end of an arena.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const LARGE: i32 = 1024 * 1024;

@@ -50,6 +50,7 @@ mod hex;
 pub mod metrics;
 pub mod prices;
 pub mod retry;
+pub mod threads;
 pub mod throttle;
 
 #[cfg(feature = "testing")]

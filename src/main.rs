@@ -2,15 +2,14 @@
 //! to an exit code.
 
 use std::process::ExitCode;
-use std::thread::available_parallelism;
 
 use anyhow::Context;
 use clap::Parser;
-use s3sweep::allocator;
 use s3sweep::cli::exit::{Exit, exit_of};
 use s3sweep::cli::logging::Repeats;
 use s3sweep::cli::progress::Bars;
 use s3sweep::cli::{self, Cli};
+use s3sweep::{allocator, threads};
 
 fn main() -> ExitCode {
     allocator::keep_little();
@@ -40,12 +39,7 @@ fn main() -> ExitCode {
 }
 
 fn start(cli: &Cli, bars: &Bars, repeats: &Repeats) -> anyhow::Result<Exit> {
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    // set, this is what the runtime goes by itself
-    if std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
-        runtime.worker_threads(workers());
-    }
-    let runtime = runtime.enable_all().build().context("failed to start the runtime")?;
+    let runtime = threads::runtime().context("failed to start the runtime")?;
     let exit = runtime.block_on(async {
         tokio::select! {
             exit = cli::execute(cli, bars) => exit,
@@ -56,10 +50,4 @@ fn start(cli: &Cli, bars: &Bars, repeats: &Repeats) -> anyhow::Result<Exit> {
     // whatever matters was awaited; a blocked thread must not hold the exit
     runtime.shutdown_background();
     exit
-}
-
-/// Threads that list, fetch, inflate and encode: one core is left to the one that writes and syncs. As many
-/// threads as cores hand small objects to each other all the time (docs/performance.md, "Threads").
-fn workers() -> usize {
-    available_parallelism().map_or(1, |cores| cores.get() - 1).max(1)
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// Rooms and what they may name of the crate. A room names itself freely.
 const ARROWS: &[(&str, &[&str])] = &[
     // the ends
-    ("main", &["allocator", "cli"]),
+    ("main", &["allocator", "cli", "threads"]),
     ("cli", &["*"]),
     ("service", &["*"]),
     // the words of encoders and filters, and what they mean, are theirs
@@ -85,6 +85,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("hex", &[]),
     ("prices", &[]),
     ("retry", &[]),
+    ("threads", &[]),
     ("throttle", &[]),
     ("metrics", &[]),
     // fakes
