@@ -193,6 +193,7 @@ mod tests {
         for number in 0..3 * KEPT {
             repeats.keep(&long(number), 0, [(7, Span { start: number as u32, end: 200 })].into_iter());
             let found: Vec<_> = (0..=number).filter(|n| repeats.find(&long(*n), 0).is_some()).collect();
+            assert!(found.contains(&number), "{found:?}");
             assert!(found.iter().all(|n| n + ROOM / LONGEST + 1 > number), "{found:?} after {number}");
             for earlier in found {
                 let spans = vec![(7, Span { start: 10 + earlier as u32, end: 210 })];
@@ -200,6 +201,31 @@ mod tests {
                 assert_eq!(super::tests::found(&repeats, &long(earlier), 10), Some((length, spans)));
             }
         }
+    }
+
+    /// Another object of the same slot, within one that lies over the first.
+    #[test]
+    fn what_lies_over_an_object_is_not_taken_for_it() {
+        let mut repeats = Repeats::new();
+        let span = |end| [(7, Span { start: 0, end })].into_iter();
+        let (first, kept) = (object(1), object(2));
+        let mut other = kept.clone();
+        *other.last_mut().unwrap() = b' ';
+        assert_eq!(slot(&kept), slot(&other));
+        repeats.keep(&first, 0, span(1));
+        repeats.keep(&kept, 0, span(2));
+        let mut long = object(3);
+        long.resize(LONGEST, b'x');
+        while place(repeats.written) + LONGEST <= ROOM {
+            repeats.keep(&long, 0, span(3));
+        }
+        assert!(repeats.find(&kept, 0).is_some() && repeats.find(&other, 0).is_none());
+        let mut over = object(4);
+        over.resize(LONGEST, b'x');
+        over[first.len()..][..other.len()].copy_from_slice(&other);
+        repeats.keep(&over, 0, span(4));
+        assert!(repeats.bytes[first.len()..].starts_with(&other), "it lies where the first one was kept");
+        assert_eq!(found(&repeats, &other, 0), None);
     }
 
     #[test]
