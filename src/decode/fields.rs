@@ -52,7 +52,7 @@ struct Notes {
 const MAX_NAMED: usize = 200;
 
 /// Readers whose memory is left to later ones: as many as there are objects in flight by default. Each
-/// has up to 100 KiB.
+/// has up to 120 KiB.
 const REMEMBERED: usize = 16;
 
 impl FieldReader {

@@ -9,6 +9,8 @@ use super::site::{Fixture, NOW, PREFIX, Ran, Site, run};
 /// What a run ends with.
 const STATE: Option<i32> = Some(4);
 const FAILED: Option<i32> = Some(1);
+/// As any program of this language whose main thread panics.
+const PANICKED: Option<i32> = Some(101);
 const TICK: Duration = Duration::from_millis(10);
 /// A run that takes so many ticks hangs.
 const PATIENCE: u32 = 12_000;
@@ -18,7 +20,7 @@ const PATIENCE: u32 = 12_000;
 const COMMITS: usize = 10;
 
 /// The places: below the committer nothing may go on; a task that collects leaves its object to the
-/// next sweep.
+/// next sweep; a sweep takes the process with it.
 const PLACES: &[(&str, Option<i32>)] = &[
     ("before-sink-write:1", STATE),
     ("before-sink-write:9", STATE),
@@ -36,6 +38,7 @@ const PLACES: &[(&str, Option<i32>)] = &[
     ("before-get:2", FAILED),
     ("mid-body:3", FAILED),
     ("after-decode:2", FAILED),
+    ("after-list-page:2", PANICKED),
 ];
 
 #[test]
